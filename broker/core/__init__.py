@@ -1,0 +1,1 @@
+"""The pure core: entities, fragments, queries and subscriptions as values and functions."""

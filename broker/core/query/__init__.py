@@ -1,0 +1,1 @@
+"""Queries as values: text to tree to answer."""

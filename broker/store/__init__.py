@@ -1,0 +1,1 @@
+"""Where entities, history and notifications are kept."""

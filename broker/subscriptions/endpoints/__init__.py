@@ -1,0 +1,1 @@
+"""How a notification leaves, one module per protocol."""

@@ -1,0 +1,1 @@
+"""Agents that turn device payloads into NGSI-LD updates."""

@@ -1,0 +1,1 @@
+"""Declarative mappings from a payload to entities."""

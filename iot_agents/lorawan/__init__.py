@@ -1,0 +1,1 @@
+"""LoRaWAN network servers over MQTT."""

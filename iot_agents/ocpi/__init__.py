@@ -1,0 +1,1 @@
+"""OCPI receiver interface."""

@@ -1,0 +1,1 @@
+"""The command that composes and runs the packages."""

@@ -1,0 +1,1 @@
+"""A small city, replayed through the real transports."""

@@ -1,0 +1,1 @@
+"""Smart Data Models as data, with a catalogue and a validator."""

@@ -1,0 +1,1 @@
+"""Plain NGSI-LD clients that subscribe and write back."""

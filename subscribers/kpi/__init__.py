@@ -1,0 +1,1 @@
+"""Key performance indicators over event time."""

@@ -1,0 +1,1 @@
+"""Rules that raise and clear alerts."""
