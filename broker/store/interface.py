@@ -1,0 +1,209 @@
+"""What a store owes the broker: atomic updates, durable before they answer, and queries.
+
+A write is `update(tenant, id, change)`: the store reads the entity, runs the pure function
+`change`, asks its `Matcher` what is to be delivered, and commits entity, history and outbox in
+one transaction. It answers after the commit, never before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from broker.core.errors import NgsiLdError
+from broker.core.events import EntityChanged
+from broker.core.identifiers import ExpandedEntity, Iri, Tenant
+from broker.core.query.entity_query import EntityQuery
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredEntity:
+    """An entity as committed, with room for the bytes it was rendered to.
+
+    `renderings` lives and dies with this version of the entity; its keys belong to the caller.
+    """
+
+    entity: ExpandedEntity
+    version: int
+    renderings: dict[object, bytes] = field(default_factory=dict)
+
+
+class Changed(NamedTuple):
+    """What a change makes of an entity: its new state (None deletes it), and the caller's answer."""
+
+    entity: ExpandedEntity | None
+    answer: Any
+
+
+Change = Callable[[ExpandedEntity | None], Changed]
+"""A pure function of the present state (None: there is no such entity); what it raises is the answer.
+
+Returning the entity it was given unchanged writes nothing.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notification that waits in the outbox.
+
+    Attributes:
+        id: the notification's id, the same on every attempt.
+        order_key: deliveries of one subscription with equal keys keep their order (the entity id).
+        body: the notification as it is to be sent.
+        sequence: its place in the outbox; the store gives it.
+    """
+
+    id: Iri
+    tenant: Tenant
+    subscription_id: Iri
+    order_key: str
+    body: bytes
+    created_at: str
+    sequence: int = 0
+    attempts: int = 0
+
+
+class Matcher(Protocol):
+    """Decides, inside the write, which notifications a change makes.
+
+    All methods are called by the store's writer only, one at a time, so that a subscription sees
+    exactly the writes that were committed after it.
+    """
+
+    def match(self, event: EntityChanged) -> Sequence[Delivery]:
+        """Return the notifications that this change is to make."""
+        ...
+
+    def put(self, tenant: Tenant, subscription_id: Iri, compiled: Any) -> None:
+        """Add or replace a subscription."""
+        ...
+
+    def discard(self, tenant: Tenant, subscription_id: Iri) -> None:
+        """Forget a subscription."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction wrote, told to the listener on the event loop after it is durable."""
+
+    events: Sequence[EntityChanged]
+    deliveries: Sequence[Delivery]
+
+
+class EntityStore(Protocol):
+    """Entities of all tenants."""
+
+    async def update(
+        self, tenant: Tenant, entity_id: Iri, change: Change, *, creates: bool = False
+    ) -> Any:
+        """Run a change on one entity atomically and return its answer once it is durable.
+
+        Args:
+            creates: the operation may create the tenant (clause 5.5.10).
+
+        Raises:
+            NonexistentTenant: the tenant is not there and `creates` is false.
+            Overloaded: the write queue is full.
+        """
+        ...
+
+    async def update_many(
+        self, tenant: Tenant, changes: Sequence[tuple[Iri, Change]], *, creates: bool = False
+    ) -> list[Any | NgsiLdError]:
+        """Run changes in order, each atomic for itself, in one transaction; errors are values."""
+        ...
+
+    async def get(self, tenant: Tenant, entity_id: Iri) -> StoredEntity | None:
+        """Return an entity that has not expired.
+
+        Raises:
+            NonexistentTenant: the tenant is not there.
+        """
+        ...
+
+    async def query(
+        self, tenant: Tenant, query: EntityQuery, *, limit: int, offset: int = 0
+    ) -> list[StoredEntity]:
+        """Return a page of the matching entities, in the query's order or that of creation."""
+        ...
+
+    async def count(self, tenant: Tenant, query: EntityQuery) -> int:
+        """Count all entities that match."""
+        ...
+
+    async def tenants(self) -> list[Tenant]:
+        """List the tenants that exist, the default one included."""
+        ...
+
+
+class DocumentStore(Protocol):
+    """Small documents of one kind by tenant and id: subscriptions, registrations, contexts."""
+
+    async def put(self, tenant: Tenant, kind: str, key: str, document: Mapping[str, Any]) -> None:
+        """Create or replace a document; durable when it returns."""
+        ...
+
+    async def remove(self, tenant: Tenant, kind: str, key: str) -> bool:
+        """Delete a document and tell whether it was there."""
+        ...
+
+    async def all(self, kind: str) -> list[tuple[Tenant, str, dict[str, Any]]]:
+        """Return every document of a kind, of all tenants, oldest first (start-up)."""
+        ...
+
+
+class SubscriptionStore(Protocol):
+    """Subscriptions; a change takes effect in the matcher inside the writer, in commit order."""
+
+    async def put_subscription(
+        self,
+        tenant: Tenant,
+        subscription_id: Iri,
+        document: Mapping[str, Any],
+        compiled: Any,
+        *,
+        creates: bool,
+    ) -> None:
+        """Write a subscription and give its compiled form to the matcher.
+
+        Raises:
+            AlreadyExists: `creates` is true and there is one of this id.
+            ResourceNotFound: `creates` is false and there is none.
+        """
+        ...
+
+    async def delete_subscription(self, tenant: Tenant, subscription_id: Iri) -> bool:
+        """Delete a subscription with what waits for it in the outbox; tell whether it was there."""
+        ...
+
+    async def subscriptions(self) -> list[tuple[Tenant, Iri, dict[str, Any]]]:
+        """Return every subscription of all tenants, oldest first (start-up)."""
+        ...
+
+
+class Outbox(Protocol):
+    """Notifications that are committed and not yet settled."""
+
+    async def pending(self, *, after: int, limit: int) -> list[Delivery]:
+        """Return waiting deliveries in order of their sequence, from the one after `after`."""
+        ...
+
+    async def settle(
+        self,
+        delivered: Sequence[int],
+        failed: Mapping[int, str],
+        stats: Mapping[tuple[Tenant, Iri], Mapping[str, Any]],
+    ) -> None:
+        """Remove delivered rows, move failed ones to the dead letters with their reason, and
+        write the delivery members of the subscriptions (timesSent, lastNotification …)."""
+        ...
+
+    async def dead_letters(
+        self, tenant: Tenant, *, limit: int, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """List what was given up, newest first: id, subscriptionId, reason, failedAt, body."""
+        ...
