@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from broker.core.errors import NgsiLdError
@@ -23,11 +24,14 @@ R = TypeVar("R")
 class StoredEntity:
     """An entity as committed, with room for the bytes it was rendered to.
 
-    `renderings` lives and dies with this version of the entity; its keys belong to the caller.
+    Attributes:
+        expires: when the entity or one of its attributes expires, in seconds since the epoch.
+        renderings: lives and dies with this version of the entity; its keys belong to the caller.
     """
 
     entity: ExpandedEntity
     version: int
+    expires: float = inf
     renderings: dict[object, bytes] = field(default_factory=dict)
 
 
@@ -96,6 +100,10 @@ class Commit:
 
 class EntityStore(Protocol):
     """Entities of all tenants."""
+
+    def generation(self, tenant: Tenant) -> int:
+        """Return a number that is another after each committed write to the tenant's entities."""
+        ...
 
     async def update(
         self, tenant: Tenant, entity_id: Iri, change: Change, *, creates: bool = False
@@ -198,8 +206,11 @@ class Outbox(Protocol):
         failed: Mapping[int, str],
         stats: Mapping[tuple[Tenant, Iri], Mapping[str, Any]],
     ) -> None:
-        """Remove delivered rows, move failed ones to the dead letters with their reason, and
-        write the delivery members of the subscriptions (timesSent, lastNotification …)."""
+        """Remove delivered rows, and move failed ones to the dead letters with their reason.
+
+        Args:
+            stats: the delivery members of subscriptions as they are now (timesSent …).
+        """
         ...
 
     async def dead_letters(

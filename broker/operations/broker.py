@@ -1,0 +1,35 @@
+"""What every operation works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.contexts import Contexts
+from broker.core.timestamps import format_timestamp
+from broker.egress import Egress
+from broker.store.interface import DocumentStore, EntityStore, Outbox, SubscriptionStore
+from broker.subscriptions.registry import SubscriptionRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The collaborators of the operations; the composition root makes one.
+
+    Attributes:
+        registry: the subscriptions as they are served and matched.
+    """
+
+    entities: EntityStore
+    documents: DocumentStore
+    subscriptions: SubscriptionStore
+    outbox: Outbox
+    contexts: Contexts
+    registry: SubscriptionRegistry
+    egress: Egress
+    clock: Callable[[], datetime]
+
+    def now(self) -> str:
+        """Return the present moment as a DateTime text."""
+        return format_timestamp(self.clock())

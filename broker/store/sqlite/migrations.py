@@ -1,0 +1,123 @@
+"""The schema of the SQLite file and the steps from each version of it to the next.
+
+A step is a script that runs once, in one transaction; `PRAGMA user_version` counts the steps that
+were taken. A file written by a newer Rigel is refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from broker.store.sqlite import index
+
+_ENTITIES = """
+CREATE TABLE tenant (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+INSERT INTO tenant (id, name) VALUES (1, '');
+
+-- seq is the order of creation and is never used again, so history can refer to it.
+CREATE TABLE entity (
+    seq INTEGER PRIMARY KEY,
+    tenant INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    created TEXT NOT NULL,
+    modified TEXT NOT NULL,
+    expires REAL,
+    UNIQUE (tenant, id)
+);
+CREATE INDEX entity_order ON entity (tenant, seq);
+CREATE INDEX entity_expires ON entity (expires) WHERE expires IS NOT NULL;
+
+CREATE TABLE deleted_entity (
+    seq INTEGER PRIMARY KEY,
+    tenant INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    deleted TEXT NOT NULL
+);
+CREATE INDEX deleted_entity_id ON deleted_entity (tenant, id);
+
+-- One row for each attribute instance that a write created, changed or deleted (instance IS NULL).
+CREATE TABLE history (
+    entity INTEGER NOT NULL,
+    attribute INTEGER NOT NULL,
+    dataset TEXT,
+    at REAL NOT NULL,
+    version INTEGER NOT NULL,
+    instance BLOB
+);
+CREATE INDEX history_entity ON history (entity, attribute, at);
+"""
+
+_DOCUMENTS = """
+CREATE TABLE document (
+    seq INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE (tenant, kind, key)
+);
+
+CREATE TABLE subscription (
+    seq INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    body BLOB NOT NULL,
+    stats BLOB,
+    UNIQUE (tenant, id)
+);
+"""
+
+_OUTBOX = """
+CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    subscription TEXT NOT NULL,
+    order_key TEXT NOT NULL,
+    created TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX outbox_subscription ON outbox (tenant, subscription);
+
+CREATE TABLE dead_letter (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    subscription TEXT NOT NULL,
+    order_key TEXT NOT NULL,
+    created TEXT NOT NULL,
+    body BLOB NOT NULL,
+    failed TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE INDEX dead_letter_subscription ON dead_letter (tenant, subscription);
+"""
+
+STEPS: tuple[str, ...] = (_ENTITIES + index.DDL + _DOCUMENTS + _OUTBOX,)
+
+
+class NewerSchema(Exception):
+    """The file was written by a newer version of Rigel."""
+
+
+def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = STEPS) -> None:
+    """Bring a file to the newest schema.
+
+    Raises:
+        NewerSchema: the file is ahead of this program.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(steps):
+        raise NewerSchema(
+            f"the store has schema {version}, this program knows {len(steps)}: run a newer Rigel"
+        )
+    for number, script in enumerate(steps[version:], start=version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;"
+        )
