@@ -1,0 +1,24 @@
+"""How long to wait before the next try."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits that double up to a limit, each shortened at random so that many do not come at once.
+
+    Attributes:
+        first: the longest the first wait can be, in seconds.
+        limit: the longest any wait can be, in seconds.
+    """
+
+    first: float = 1.0
+    limit: float = 60.0
+
+    def delay(self, failures: int) -> float:
+        """Return the wait after this many failures in a row."""
+        longest = min(self.limit, self.first * 2.0 ** min(failures - 1, 30))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing

@@ -1,0 +1,142 @@
+"""What an operator can set of the agents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+def _doc(text: str) -> dict[str, str]:
+    return {"doc": text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of the agents; each has its default, its type and a line of explanation."""
+
+    host: str = field(default="127.0.0.1", metadata=_doc("Address of the agents' HTTP interface."))
+    port: int = field(
+        default=4041,
+        metadata=_doc("Port of provisioning, OCPI, health and metrics; 0 takes a free one."),
+    )
+    data_dir: Path = field(
+        default=Path("rigel-data"),
+        metadata=_doc("Directory of the registry and of each agent's spool."),
+    )
+    max_body: int = field(
+        default=1_048_576, metadata=_doc("Largest request body or MQTT payload taken, in bytes.")
+    )
+
+    broker_url: str = field(
+        default="http://127.0.0.1:1026", metadata=_doc("Root of the NGSI-LD broker to write to.")
+    )
+    broker_timeout: float = field(
+        default=30.0, metadata=_doc("Seconds the broker has to answer a batch.")
+    )
+    broker_batch: int = field(default=500, metadata=_doc("Most measures sent in one request."))
+    broker_requests: int = field(default=2, metadata=_doc("Most requests to the broker at a time."))
+    tenant: str = field(
+        default="", metadata=_doc("Tenant of what is not provisioned per device, such as OCPI.")
+    )
+    ld_context: str = field(
+        default="",
+        metadata=_doc("URL of the @context of all entities; empty means the broker's own copy."),
+    )
+    retry_first: float = field(
+        default=1.0, metadata=_doc("Seconds to wait after the first failure; doubled each time.")
+    )
+    retry_limit: float = field(
+        default=60.0, metadata=_doc("Most seconds to wait between two tries.")
+    )
+
+    spool_max_measures: int = field(
+        default=1_000_000,
+        metadata=_doc("Measures a spool holds before it refuses, so that their source keeps them."),
+    )
+    spool_max_age: float = field(
+        default=604_800.0,
+        metadata=_doc("Seconds a measure waits for the broker before it is lost."),
+    )
+    duplicate_window: float = field(
+        default=172_800.0, metadata=_doc("Seconds for which the same measure is known again.")
+    )
+    waiting_room_size: int = field(
+        default=10_000, metadata=_doc("Measures of unknown devices kept; the oldest go first.")
+    )
+    dead_letters_size: int = field(
+        default=10_000, metadata=_doc("Unusable measures and entities kept; the oldest go first.")
+    )
+    sweep_interval: float = field(
+        default=60.0, metadata=_doc("Seconds between two looks for what is too old.")
+    )
+
+    mappings: tuple[Path, ...] = field(
+        default=(), metadata=_doc("Directories of further mapping files, before those shipped.")
+    )
+    validation: Literal["off", "warn", "reject"] = field(
+        default="warn", metadata=_doc("What is done when an entity breaks its Smart Data Model.")
+    )
+    validation_of: tuple[str, ...] = field(
+        default=(), metadata=_doc("The same for single types, each as `Type=mode`.")
+    )
+
+    mqtt_url: str = field(
+        default="",
+        metadata=_doc(
+            "MQTT broker, such as mqtts://user:password@host:8883; empty starts the embedded one."
+        ),
+    )
+    mqtt_version: Literal["auto", "5", "3.1.1"] = field(
+        default="auto", metadata=_doc("MQTT version; `auto` tries 5 first.")
+    )
+    mqtt_client_id: str = field(
+        default="", metadata=_doc("Client id; empty takes one that stays the same for a data_dir.")
+    )
+    mqtt_share: str = field(
+        default="",
+        metadata=_doc("Name of the shared subscription by which several instances share the load."),
+    )
+    mqtt_in_flight: int = field(
+        default=1000, metadata=_doc("Messages taken from the MQTT broker before one is durable.")
+    )
+    mqtt_session_expiry: int = field(
+        default=604_800,
+        metadata=_doc("Seconds the MQTT broker shall keep messages while the agent is away."),
+    )
+    mqtt_ca_file: Path | None = field(
+        default=None, metadata=_doc("CA certificates for an mqtts:// URL; default is the system's.")
+    )
+    mqtt_cert_file: Path | None = field(
+        default=None, metadata=_doc("Client certificate for an mqtts:// URL.")
+    )
+    mqtt_key_file: Path | None = field(
+        default=None, metadata=_doc("Key of the client certificate.")
+    )
+    mqtt_embedded_host: str = field(
+        default="127.0.0.1", metadata=_doc("Address of the embedded MQTT broker.")
+    )
+    mqtt_embedded_port: int = field(
+        default=1883, metadata=_doc("Port of the embedded MQTT broker; 0 takes a free one.")
+    )
+
+    lorawan_topics: tuple[str, ...] = field(
+        default=("application/+/device/+/event/+",),
+        metadata=_doc("MQTT topic filters of the LoRaWAN network server's events."),
+    )
+    lorawan_http_token: str = field(
+        default="",
+        metadata=_doc("Bearer token of the network server's HTTP integration; empty closes it."),
+    )
+
+    ocpi_tokens: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc("Tokens of the parties that may push, each as `ES*MOB=token`."),
+    )
+    ocpi_tokens_file: Path | None = field(
+        default=None,
+        metadata=_doc("File of further parties and tokens, one `ES*MOB=token` a line."),
+    )
+    ocpi_base_path: str = field(
+        default="/ocpi/receiver", metadata=_doc("Path of the OCPI receiver interfaces.")
+    )
