@@ -1,0 +1,128 @@
+"""Subscriptions as values: what is asked for, with names expanded (clause 5.2.12).
+
+`subscription_documents` reads and writes them as a client sees them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from broker.core.timestamps import instant_key
+
+DEFAULT_TRIGGERS: Final = ("attributeCreated", "attributeUpdated")
+
+ENTITY_MEMBERS: Final = frozenset({"id", "type", "scope"})
+"""Names in `pick` and `omit` that are no attributes."""
+
+_Positive = Annotated[int, Meta(gt=0)] | Annotated[float, Meta(gt=0)]
+_Texts = Annotated[list[str], Meta(min_length=1)]
+
+
+class KeyValuePair(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of `receiverInfo` or `notifierInfo` (clause 5.2.22)."""
+
+    key: str
+    value: str
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where notifications go (clause 5.2.15); times are in milliseconds."""
+
+    uri: str
+    accept: str | UnsetType = UNSET
+    cooldown: _Positive | UnsetType = UNSET
+    notifier_info: list[KeyValuePair] | UnsetType = UNSET
+    receiver_info: list[KeyValuePair] | UnsetType = UNSET
+    timeout: _Positive | UnsetType = UNSET
+
+
+class NotificationParams(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a notification holds (clause 5.2.14)."""
+
+    endpoint: Endpoint
+    attributes: _Texts | UnsetType = UNSET
+    format: str | UnsetType = UNSET
+    join: str | UnsetType = UNSET
+    join_level: Annotated[int, Meta(gt=0)] | UnsetType = UNSET
+    omit: _Texts | UnsetType = UNSET
+    pick: _Texts | UnsetType = UNSET
+    show_changes: bool | UnsetType = UNSET
+    sys_attrs: bool | UnsetType = UNSET
+
+
+class Selector(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which entities are subscribed to (clause 5.2.33)."""
+
+    type: str
+    id: str | _Texts | UnsetType = UNSET
+    id_pattern: str | UnsetType = UNSET
+
+
+class GeoCondition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A geoquery as a client writes it (clause 5.2.13)."""
+
+    coordinates: list[Any] | str
+    geometry: str
+    georel: str
+    geoproperty: str | UnsetType = UNSET
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A subscription with its names expanded (clause 5.2.12).
+
+    Attributes:
+        ld_context: the @context it was created with, as a client writes one.
+        q_context: the @context of `q` where an update brought another one.
+    """
+
+    id: str
+    type: str
+    entities: Annotated[list[Selector], Meta(min_length=1)] | UnsetType = UNSET
+    watched_attributes: _Texts | UnsetType = UNSET
+    notification_trigger: _Texts | UnsetType = UNSET
+    q: str | UnsetType = UNSET
+    geo_q: GeoCondition | UnsetType = UNSET
+    scope_q: str | UnsetType = UNSET
+    temporal_q: dict[str, Any] | UnsetType = UNSET
+    csf: str | UnsetType = UNSET
+    dataset_id: _Texts | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    expand_values: str | UnsetType = UNSET
+    expires_at: str | UnsetType = UNSET
+    is_active: bool | UnsetType = UNSET
+    json_keys: str | UnsetType = UNSET
+    jsonld_context: str | UnsetType = UNSET
+    lang: str | UnsetType = UNSET
+    local_only: bool | UnsetType = UNSET
+    ngsild_conformance: str | UnsetType = UNSET
+    split_entities: bool | UnsetType = UNSET
+    subscription_name: str | UnsetType = UNSET
+    throttling: _Positive | UnsetType = UNSET
+    time_interval: _Positive | UnsetType = UNSET
+    notification: NotificationParams
+    created_at: str | UnsetType = UNSET
+    modified_at: str | UnsetType = UNSET
+    ld_context: Any = msgspec.field(name="@context", default=UNSET)
+    q_context: Any = UNSET
+
+    @property
+    def expires(self) -> float | None:
+        """When it ends, in seconds since the epoch."""
+        return None if self.expires_at is UNSET else instant_key(self.expires_at)
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """What kinds of change it asks for."""
+        given = self.notification_trigger
+        return DEFAULT_TRIGGERS if given is UNSET else tuple(given)
+
+    def status(self, now: datetime) -> str:
+        """Return `expired`, `paused` or `active`, whichever holds first."""
+        expires = self.expires
+        if expires is not None and expires <= now.timestamp():
+            return "expired"
+        return "paused" if self.is_active is False else "active"
