@@ -23,7 +23,7 @@ Path = tuple[Key, ...]
 _TAG: Final = "tag:yaml.org,2002:"
 _MAX_DEPTH: Final = 64
 _MAX_VALUES: Final = 100_000
-"""Aliases count each time they are used, so that a few lines cannot stand for millions of values."""
+"""Aliases count each time they are used: a few lines cannot stand for millions of values."""
 
 _SCALARS: Final = (
     ("null", re.compile(r"null|Null|NULL|~|"), "nN~"),
