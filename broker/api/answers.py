@@ -1,0 +1,98 @@
+"""Answers that several handlers give, with the headers of clauses 6.3.5, 6.3.10 and 6.3.13."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from broker.api import media
+from broker.api.request import Request
+from broker.core.ld_context import LdContext
+
+_encode = msgspec.json.encode
+
+
+def created(location: str, body: Any = None) -> web.Response:
+    """Answer 201 with where the new resource is, and a body if there is one."""
+    headers = {"Location": location}
+    if body is None:
+        return web.Response(status=201, headers=headers)
+    headers["Content-Type"] = media.JSON
+    return web.Response(status=201, headers=headers, body=_encode(body))
+
+
+def no_content() -> web.Response:
+    """Answer 204."""
+    return web.Response(status=204)
+
+
+def plain(body: Any, status: int = 200) -> web.Response:
+    """Answer a document that has no @context, such as a batch result."""
+    return web.Response(
+        status=status, body=_encode(body), headers={"Content-Type": media.JSON}
+    )
+
+
+def document(
+    request: Request,
+    body: dict[str, Any] | list[dict[str, Any]],
+    ld_context: LdContext,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Answer one document or a list, with its @context where the media type has it."""
+    if request.accept == media.LD_JSON:
+        body = _with_context(body, ld_context)
+    return rendered(request, _encode(body), ld_context, headers)
+
+
+def rendered(
+    request: Request,
+    body: bytes,
+    ld_context: LdContext,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Answer bytes that are already in the form of the negotiated media type."""
+    all_headers = {"Content-Type": request.accept}
+    if request.accept != media.LD_JSON and ld_context.link is not None:
+        all_headers["Link"] = media.link_to(ld_context.link)
+    if headers:
+        links = [value for value in (all_headers.get("Link"), headers.get("Link")) if value]
+        all_headers.update(headers)
+        if links:
+            all_headers["Link"] = ", ".join(links)
+    return web.Response(body=body, headers=all_headers)
+
+
+def _with_context(body: Any, ld_context: LdContext) -> Any:
+    if isinstance(body, list):
+        return [{**item, "@context": ld_context.source} for item in body]
+    return {**body, "@context": ld_context.source}
+
+
+def page_links(request: Request, *, limit: int, offset: int, more: bool) -> dict[str, str]:
+    """Return the Link header to the pages before and after this one, if there are any.
+
+    Values are written as they came and not percent-encoded, in the order of their names.
+    """
+    links = []
+    if offset > 0:
+        links.append(_page_link(request, max(offset - limit, 0), limit, "prev"))
+    if more:
+        links.append(_page_link(request, offset + limit, limit, "next"))
+    return {"Link": ", ".join(links)} if links else {}
+
+
+def _page_link(request: Request, offset: int, limit: int, rel: str) -> str:
+    params = {**request.params, "limit": str(limit), "offset": str(offset)}
+    query = "&".join(f"{name}={value}" for name, value in sorted(params.items()))
+    path = request.raw.path.rstrip("/")
+    return f'<{path}?{query}>;rel="{rel}";type="{request.accept}"'
+
+
+def results_count(request: Request, count: int | None) -> dict[str, str]:
+    """Return the header with the number of all results, if it was asked for (clause 6.3.13)."""
+    del request
+    return {} if count is None else {"NGSILD-Results-Count": str(count)}

@@ -1,0 +1,107 @@
+"""The HTTP application: every route behind one door that checks, counts and renders errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import hdrs, web
+
+from broker.api import batch, contexts, entities, health, problems, subscriptions
+from broker.api.cors import Cors
+from broker.api.keys import BROKER
+from broker.api.media import Refused
+from broker.api.metrics import METRICS, Metrics
+from broker.api.request import Request
+from broker.api.routes import Route
+from broker.core.errors import BadRequestData, NgsiLdError
+from broker.operations.broker import Broker
+
+ROOT = "/ngsi-ld/v1"
+ROUTES: tuple[Route, ...] = (
+    *entities.ROUTES,
+    *batch.ROUTES,
+    *subscriptions.ROUTES,
+    *contexts.ROUTES,
+)
+_log = logging.getLogger(__name__)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(broker: Broker, metrics: Metrics, *, max_body: int, cors: Cors) -> web.Application:
+    """Build the application.
+
+    Args:
+        max_body: largest body taken, in bytes.
+    """
+    app = web.Application(client_max_size=max_body, logger=_log)
+    app[BROKER] = broker
+    app[METRICS] = metrics
+    _add(app, ROUTES, metrics, cors)
+    for method, path, handler in health.HANDLERS:
+        app.router.add_route(method, path, handler)
+    app.router.add_route(hdrs.METH_ANY, "/{path:.*}", _unknown_path)
+    return app
+
+
+def _add(app: web.Application, routes: Iterable[Route], metrics: Metrics, cors: Cors) -> None:
+    by_path: dict[str, list[Route]] = defaultdict(list)
+    for route in routes:
+        by_path[ROOT + route.path].append(route)
+        if route.slash:
+            by_path[ROOT + route.path + "/"].append(route)
+    for path, found in by_path.items():
+        resource = app.router.add_resource(path)
+        for route in found:
+            resource.add_route(route.method, _door(route, metrics, cors))
+        allowed = sorted({route.method for route in found} | {hdrs.METH_OPTIONS})
+        resource.add_route(hdrs.METH_ANY, _other_methods(allowed, cors))
+
+
+def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
+    handler, offers, taken = route.handler, route.offers, route.params
+    counted = metrics.operation(route.operation_id)
+
+    async def handle(raw: web.Request) -> web.StreamResponse:
+        started = time.perf_counter()
+        response: web.StreamResponse
+        try:
+            response = await handler(Request(raw, offers, taken))
+        except NgsiLdError as error:
+            response = problems.answer(error)
+        except Refused as refused:
+            response = refused.response
+        except web.HTTPException:
+            raise
+        except Exception:  # noqa: BLE001 - the last door before the client
+            response = problems.unexpected(f"{raw.method} {raw.path}")
+        tenant = raw.headers.get("NGSILD-Tenant")
+        if tenant is not None:
+            response.headers["NGSILD-Tenant"] = tenant
+        if cors.origins:
+            cors.allow(raw, response)
+        counted(response.status, time.perf_counter() - started)
+        return response
+
+    return handle
+
+
+def _other_methods(allowed: list[str], cors: Cors) -> _Handler:
+    allow = ", ".join(allowed)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.method == hdrs.METH_OPTIONS:
+            return cors.options(request, allow)
+        if request.path.endswith("/entities/") and request.method in {"PUT", "PATCH"}:
+            return problems.answer(BadRequestData("id: expected a URI, there is none"))
+        return problems.http_problem(
+            405, "Method not allowed", f"{request.method} is not among {allow}", {"Allow": allow}
+        )
+
+    return handle
+
+
+async def _unknown_path(request: web.Request) -> web.StreamResponse:
+    return problems.http_problem(404, "Not found", f"there is nothing at {request.path!r:.200}")

@@ -1,0 +1,167 @@
+"""/entityOperations (clauses 6.14–6.17, 6.23, 6.31)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from broker.api import answers, media, parameters, problems
+from broker.api.request import Request
+from broker.api.routes import Route
+from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
+from broker.core.identifiers import Iri
+from broker.core.timestamps import check_timestamp
+from broker.operations import batch as operations
+from broker.operations.batch import BatchResult, Item
+
+
+async def create_batch(request: Request) -> web.Response:
+    """POST /entityOperations/create."""
+    raw = await _array(request)
+    items = await _items(request, raw)
+    result = await operations.create_batch(request.broker, request.tenant, items, raw)
+    return _created(result) or answers.plain(result.created, status=201)
+
+
+async def upsert_batch(request: Request) -> web.Response:
+    """POST /entityOperations/upsert."""
+    chosen = parameters.options(request, frozenset({"update", "replace"}))
+    raw = await _array(request)
+    items = await _items(request, raw)
+    result = await operations.upsert_batch(
+        request.broker, request.tenant, items, raw, update="update" in chosen
+    )
+    if result.errors:
+        return _partial(result.created, result)
+    return answers.plain(result.created, 201) if result.created else answers.no_content()
+
+
+async def update_batch(request: Request) -> web.Response:
+    """POST /entityOperations/update."""
+    chosen = parameters.options(request, frozenset({"noOverwrite"}))
+    raw = await _array(request)
+    items = await _items(request, raw)
+    result = await operations.update_batch(
+        request.broker, request.tenant, items, raw, overwrite="noOverwrite" not in chosen
+    )
+    return _updated(result)
+
+
+async def merge_batch(request: Request) -> web.Response:
+    """POST /entityOperations/merge."""
+    parameters.simplified(request)
+    observed_at = request.params.get("observedAt")
+    raw = await _array(request)
+    items = await _items(request, raw)
+    result = await operations.merge_batch(
+        request.broker,
+        request.tenant,
+        items,
+        raw,
+        observed_at=None if observed_at is None else check_timestamp(observed_at, "observedAt"),
+        lang=request.params.get("lang"),
+    )
+    return _updated(result)
+
+
+async def delete_batch(request: Request) -> web.Response:
+    """POST /entityOperations/delete."""
+    ids = await _array(request)
+    result = await operations.delete_batch(request.broker, request.tenant, ids)
+    return _updated(result)
+
+
+async def _array(request: Request) -> list[Any]:
+    """Return the body, an array that is not empty and holds no null.
+
+    Raises:
+        BadRequestData: it is none, or longer than batches may be.
+    """
+    body = await request.body()
+    if not isinstance(body, list) or not body:
+        raise BadRequestData("the body: expected an array with at least one item")
+    limit = request.broker.limits.max_batch
+    if len(body) > limit:
+        raise BadRequestData(f"the body: {len(body)} items, at most {limit} are taken at once")
+    for place, item in enumerate(body):
+        if item is None:
+            raise BadRequestData(f"[{place}]: expected an item, got null")
+    return body
+
+
+async def _items(request: Request, raw: list[Any]) -> list[Item]:
+    """Part each entity from its @context; what cannot be read is reported as that item's error."""
+    if request.content_type != media.LD_JSON:
+        ld_context = await request.ld_context()
+        return [
+            _checked(document, place) or (document, ld_context)
+            for place, document in enumerate(raw)
+        ]
+    items: list[Item] = []
+    for place, document in enumerate(raw):
+        if not isinstance(document, dict):
+            items.append(_no_object(place))
+            continue
+        try:
+            items.append(await request.split(document))
+        except NgsiLdError as error:
+            items.append(error)
+    return items
+
+
+def _checked(document: Any, place: int) -> NgsiLdError | None:
+    if not isinstance(document, dict):
+        return _no_object(place)
+    if "@context" in document:
+        return BadRequestData(f"[{place}].@context: only {media.LD_JSON} has it in the body")
+    return None
+
+
+def _no_object(place: int) -> InvalidRequest:
+    return InvalidRequest(f"[{place}]: expected a JSON object")
+
+
+def _created(result: BatchResult) -> web.Response | None:
+    return _partial(result.created, result) if result.errors else None
+
+
+def _updated(result: BatchResult) -> web.Response:
+    if result.errors:
+        return _partial(result.updated, result)
+    return answers.no_content()
+
+
+def _partial(success: list[Iri], result: BatchResult) -> web.Response:
+    errors = [
+        {"entityId": entity_id, "error": problems.details(error)}
+        for entity_id, error in result.errors
+    ]
+    return answers.plain({"success": success, "errors": errors}, status=207)
+
+
+ROUTES = (
+    Route("POST", "/entityOperations/create", create_batch, "createBatch", frozenset({"local"})),
+    Route(
+        "POST",
+        "/entityOperations/upsert",
+        upsert_batch,
+        "upsertBatch",
+        frozenset({"options", "local"}),
+    ),
+    Route(
+        "POST",
+        "/entityOperations/update",
+        update_batch,
+        "updateBatch",
+        frozenset({"options", "local"}),
+    ),
+    Route(
+        "POST",
+        "/entityOperations/merge",
+        merge_batch,
+        "mergeBatch",
+        frozenset({"options", "format", "observedAt", "lang", "local"}),
+    ),
+    Route("POST", "/entityOperations/delete", delete_batch, "deleteBatch", frozenset({"local"})),
+)

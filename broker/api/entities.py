@@ -1,0 +1,276 @@
+"""/entities and what is below it (clauses 6.4–6.7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from broker.api import answers, media, parameters
+from broker.api.answers import no_content
+from broker.api.rendering import array, entity_bytes, feature_collection
+from broker.api.request import Request
+from broker.api.routes import Route
+from broker.core.errors import BadRequestData, InvalidRequest, ResourceNotFound
+from broker.core.fragments import Applied
+from broker.core.identifiers import Iri, check_uri
+from broker.core.ld_context import LdContext
+from broker.core.timestamps import check_timestamp
+from broker.operations import entities as operations
+from broker.operations import queries
+
+_WRITE = frozenset({"type", "local", "via"})
+
+
+async def create_entity(request: Request) -> web.Response:
+    """POST /entities."""
+    document, ld_context = await request.document()
+    entity_id = await operations.create_entity(
+        request.broker, request.tenant, document, ld_context
+    )
+    return answers.created(f"/ngsi-ld/v1/entities/{entity_id}")
+
+
+async def retrieve_entity(request: Request) -> web.StreamResponse:
+    """GET /entities/{entityId}."""
+    entity_id = request.uri("entityId")
+    ld_context = await request.ld_context()
+    asked = parameters.retrieval(request, ld_context)
+    stored = await queries.retrieve_entity(
+        request.broker, request.tenant, entity_id, types=asked.types
+    )
+    body = entity_bytes(
+        stored, ld_context, asked.representation, request.accept, asked.geometry_property
+    )
+    if not body:
+        raise ResourceNotFound(f"entity {entity_id} has none of the members asked for")
+    return answers.rendered(request, body, ld_context)
+
+
+async def query_entities(request: Request) -> web.StreamResponse:
+    """GET /entities."""
+    ld_context = await request.ld_context()
+    return await answer_query(request, ld_context, parameters.query(request, ld_context))
+
+
+async def answer_query(
+    request: Request, ld_context: LdContext, asked: parameters.Asked
+) -> web.StreamResponse:
+    """Answer a query, however it was put."""
+    page = await queries.query_entities(
+        request.broker,
+        request.tenant,
+        asked.query,
+        limit=asked.limit,
+        offset=asked.offset,
+        count=asked.count,
+    )
+    headers = answers.page_links(request, limit=asked.limit, offset=asked.offset, more=page.more)
+    if page.count is not None:
+        headers["NGSILD-Results-Count"] = str(page.count)
+    items = [
+        entity_bytes(
+            stored, ld_context, asked.representation, request.accept, asked.geometry_property
+        )
+        for stored in page.entities
+    ]
+    body = (
+        feature_collection(items, ld_context)
+        if request.accept == media.GEO_JSON
+        else array(items)
+    )
+    return answers.rendered(request, body, ld_context, headers)
+
+
+async def merge_entity(request: Request) -> web.Response:
+    """PATCH /entities/{entityId}."""
+    entity_id = request.uri("entityId")
+    document, ld_context = await request.document()
+    observed_at = request.params.get("observedAt")
+    await operations.merge_entity(
+        request.broker,
+        request.tenant,
+        entity_id,
+        document,
+        ld_context,
+        observed_at=None if observed_at is None else check_timestamp(observed_at, "observedAt"),
+        lang=request.params.get("lang"),
+        simplified=parameters.simplified(request),
+        types=parameters.types(request, ld_context),
+    )
+    return no_content()
+
+
+async def replace_entity(request: Request) -> web.Response:
+    """PUT /entities/{entityId}."""
+    entity_id = request.uri("entityId")
+    document, ld_context = await request.document()
+    await operations.replace_entity(
+        request.broker,
+        request.tenant,
+        entity_id,
+        document,
+        ld_context,
+        types=parameters.types(request, ld_context),
+    )
+    return no_content()
+
+
+async def delete_entity(request: Request) -> web.Response:
+    """DELETE /entities/{entityId}."""
+    entity_id = request.uri("entityId")
+    types = parameters.types(request, await request.ld_context())
+    await operations.delete_entity(request.broker, request.tenant, entity_id, types=types)
+    return no_content()
+
+
+async def append_attrs(request: Request) -> web.Response:
+    """POST /entities/{entityId}/attrs."""
+    entity_id = request.uri("entityId")
+    overwrite = "noOverwrite" not in parameters.options(request, frozenset({"noOverwrite"}))
+    document, ld_context = await request.document()
+    applied = await operations.append_attrs(
+        request.broker,
+        request.tenant,
+        entity_id,
+        document,
+        ld_context,
+        overwrite=overwrite,
+        types=parameters.types(request, ld_context),
+    )
+    return _applied(applied)
+
+
+async def update_entity(request: Request) -> web.Response:
+    """PATCH /entities/{entityId}/attrs."""
+    entity_id = request.uri("entityId")
+    document, ld_context = await request.document()
+    applied = await operations.update_attrs(
+        request.broker,
+        request.tenant,
+        entity_id,
+        document,
+        ld_context,
+        types=parameters.types(request, ld_context),
+    )
+    return _applied(applied)
+
+
+def _applied(applied: Applied) -> web.Response:
+    if not applied.not_updated:
+        return no_content()
+    body = {
+        "updated": list(applied.updated),
+        "notUpdated": [
+            {"attributeName": name, "reason": reason} for name, reason in applied.not_updated
+        ],
+    }
+    return answers.plain(body, status=207)
+
+
+async def update_attrs(request: Request) -> web.Response:
+    """PATCH /entities/{entityId}/attrs/{attrId}."""
+    entity_id = request.uri("entityId")
+    document, ld_context = await _attribute_document(request)
+    await operations.partial_attr_update(
+        request.broker,
+        request.tenant,
+        entity_id,
+        parameters.attribute(request, ld_context),
+        document,
+        ld_context,
+        types=parameters.types(request, ld_context),
+    )
+    return no_content()
+
+
+async def replace_attrs(request: Request) -> web.Response:
+    """PUT /entities/{entityId}/attrs/{attrId}."""
+    entity_id = request.uri("entityId")
+    document, ld_context = await _attribute_document(request)
+    await operations.replace_attr(
+        request.broker,
+        request.tenant,
+        entity_id,
+        parameters.attribute(request, ld_context),
+        document,
+        ld_context,
+        types=parameters.types(request, ld_context),
+    )
+    return no_content()
+
+
+async def _attribute_document(request: Request) -> tuple[Any, LdContext]:
+    """Return the body of an operation on one attribute: an instance, or an array of them."""
+    body = await request.body()
+    if isinstance(body, list):
+        if request.content_type == media.LD_JSON:
+            raise BadRequestData(f"@context: an array cannot have it; send {media.JSON} and a Link")
+        return body, await request.ld_context()
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body: expected a JSON object")
+    return await request.split(body)
+
+
+async def delete_attrs(request: Request) -> web.Response:
+    """DELETE /entities/{entityId}/attrs/{attrId}."""
+    entity_id = request.uri("entityId")
+    ld_context = await request.ld_context()
+    dataset_id = request.params.get("datasetId")
+    await operations.delete_attr(
+        request.broker,
+        request.tenant,
+        entity_id,
+        parameters.attribute(request, ld_context),
+        dataset_id=None if dataset_id is None else _dataset(dataset_id),
+        delete_all=request.flag("deleteAll"),
+        types=parameters.types(request, ld_context),
+    )
+    return no_content()
+
+
+def _dataset(text: str) -> str:
+    return text if text == "@none" else Iri(check_uri(text, "datasetId"))
+
+
+_ENTITY = "/entities/{entityId:[^/]*}"
+_ATTRS = _ENTITY + "/attrs"
+_ATTR = _ATTRS + "/{attrId:[^/]*}"
+
+ROUTES = (
+    Route("POST", "/entities", create_entity, "createEntity", frozenset({"local", "via"})),
+    Route(
+        "GET", "/entities", query_entities, "queryEntity", parameters.QUERY, media.ENTITIES
+    ),
+    Route(
+        "GET",
+        _ENTITY,
+        retrieve_entity,
+        "retrieveEntity",
+        parameters.RETRIEVE,
+        media.ENTITIES,
+        slash=False,
+    ),
+    Route(
+        "PATCH",
+        _ENTITY,
+        merge_entity,
+        "mergeEntity",
+        _WRITE | {"options", "format", "observedAt", "lang"},
+        slash=False,
+    ),
+    Route("PUT", _ENTITY, replace_entity, "replaceEntity", _WRITE, slash=False),
+    Route("DELETE", _ENTITY, delete_entity, "deleteEntity", _WRITE, slash=False),
+    Route("POST", _ATTRS, append_attrs, "appendAttrs", _WRITE | {"options"}),
+    Route("PATCH", _ATTRS, update_entity, "updateEntity", _WRITE),
+    Route("PATCH", _ATTR, update_attrs, "updateAttrs", _WRITE, slash=False),
+    Route("PUT", _ATTR, replace_attrs, "replaceAttrs", _WRITE, slash=False),
+    Route(
+        "DELETE",
+        _ATTR,
+        delete_attrs,
+        "deleteAttrs",
+        _WRITE | {"datasetId", "deleteAll"},
+        slash=False,
+    ),
+)

@@ -1,0 +1,151 @@
+"""A request as handlers see it: checked parameters, negotiated types, resolved @context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from broker.api import media
+from broker.api.keys import BROKER
+from broker.api.problems import http_problem
+from broker.core.errors import BadRequestData, InvalidRequest
+from broker.core.identifiers import DEFAULT_TENANT, Iri, Tenant, check_tenant, check_uri
+from broker.core.ld_context import LdContext
+from broker.operations.broker import Broker
+
+_decode = msgspec.json.decode
+
+
+class Request:
+    """One exchange. What is asked for is read when it is asked for, so a refusal costs little.
+
+    Attributes:
+        params: the query parameters by name, decoded; only those the operation takes.
+        accept: the media type of the answer.
+    """
+
+    __slots__ = ("accept", "broker", "content_type", "params", "raw", "tenant")
+
+    def __init__(self, raw: web.Request, offers: tuple[str, ...], taken: frozenset[str]) -> None:
+        """Check what can be checked before the body.
+
+        Raises:
+            Refused: no media type fits, or a body has no length or type.
+            InvalidRequest: a parameter is unknown, given twice, or not text.
+        """
+        self.raw = raw
+        self.broker: Broker = raw.app[BROKER]
+        headers = raw.headers
+        self.content_type = ""
+        if raw.method in _WITH_BODY:
+            if "Content-Length" not in headers:
+                raise media.Refused(web.Response(status=411))
+            self.content_type = media.content_type(headers.get("Content-Type"), raw.method)
+        tenant = headers.get("NGSILD-Tenant")
+        self.tenant: Tenant = check_tenant(tenant) if tenant else DEFAULT_TENANT
+        accept = headers.get("Accept", "*/*")
+        chosen = media.negotiate(accept, offers)
+        if chosen is None:
+            raise media.not_acceptable(accept, offers)
+        self.accept = chosen
+        self.params = _parameters(raw.rel_url.raw_query_string, taken)
+
+    def path(self, name: str) -> str:
+        """Return a part of the path, decoded."""
+        return self.raw.match_info[name]
+
+    def uri(self, name: str) -> Iri:
+        """Return a part of the path that must be a URI.
+
+        Raises:
+            BadRequestData: it is not one (clause 4.5.1).
+        """
+        return check_uri(self.raw.match_info[name], name)
+
+    async def body(self) -> Any:
+        """Return the decoded body.
+
+        Raises:
+            InvalidRequest: it is not JSON (clause 5.5.4).
+            Refused: 413, it is larger than is taken here.
+        """
+        try:
+            content = await self.raw.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            detail = f"the body has more than {self.raw.client_max_size} bytes"
+            raise media.Refused(http_problem(413, "Content too large", detail)) from error
+        try:
+            return _decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequest(f"the body is not JSON: {error}") from error
+
+    async def document(self) -> tuple[Any, LdContext]:
+        """Return the body without its @context, and that @context (clause 6.3.5).
+
+        Raises:
+            InvalidRequest: the body is not a JSON object.
+            BadRequestData: the @context is where the content type does not have it.
+        """
+        document = await self.body()
+        if not isinstance(document, dict):
+            raise InvalidRequest("the body: expected a JSON object")
+        return await self.split(document)
+
+    async def split(self, document: Mapping[str, Any]) -> tuple[dict[str, Any], LdContext]:
+        """Part one document of the body from its @context."""
+        if self.content_type != media.LD_JSON:
+            if "@context" in document:
+                raise BadRequestData(f"@context: only {media.LD_JSON} has it in the body")
+            return dict(document), await self.ld_context()
+        if "@context" not in document:
+            raise BadRequestData(f"@context: {media.LD_JSON} has to have it in the body")
+        if self._linked() is not None:
+            raise BadRequestData(f"Link: {media.LD_JSON} has its @context in the body alone")
+        rest = {key: value for key, value in document.items() if key != "@context"}
+        return rest, await self.broker.contexts.resolve(document["@context"], self.tenant)
+
+    async def ld_context(self) -> LdContext:
+        """Return the @context of the Link header, or the default one (clause 6.3.5)."""
+        return await self.broker.contexts.resolve(self._linked(), self.tenant)
+
+    def _linked(self) -> str | None:
+        links = self.raw.headers.getall("Link", ())
+        return media.context_link(", ".join(links)) if links else None
+
+    def flag(self, name: str) -> bool:
+        """Return a parameter that is `true` or `false`, false when absent.
+
+        Raises:
+            InvalidRequest: it is something else.
+        """
+        value = self.params.get(name, "false").lower()
+        if value not in {"true", "false"}:
+            raise InvalidRequest(f"{name}: expected true or false, got {value!r:.80}")
+        return value == "true"
+
+
+_WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
+
+
+@lru_cache(maxsize=4096)
+def _parameters(query: str, taken: frozenset[str]) -> Mapping[str, str]:
+    if not query:
+        return {}
+    found: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError as error:  # includes what is not UTF-8
+        raise InvalidRequest(f"the query string cannot be read: {error}") from error
+    for name, value in pairs:
+        if name not in taken:
+            known = ", ".join(sorted(taken)) or "none"
+            raise InvalidRequest(f"{name!r:.80} is no parameter of this operation; known: {known}")
+        if name in found:
+            raise InvalidRequest(f"{name}: given twice")
+        found[name] = value
+    return found

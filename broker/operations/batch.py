@@ -1,0 +1,184 @@
+"""Operations on many entities, each of which succeeds or fails for itself (clauses 5.6.7–5.6.10, 5.6.20)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.core import entity as documents
+from broker.core.errors import BadRequestData, NgsiLdError
+from broker.core.fragments import Applied
+from broker.core.identifiers import Fragment, Iri, Tenant, check_uri
+from broker.core.ld_context import LdContext
+from broker.operations.broker import Broker
+from broker.operations.changes import (
+    appending,
+    creating,
+    deleting,
+    existing,
+    merging,
+    upserting,
+)
+from broker.store.interface import Change
+
+Item = tuple[dict[str, Any], LdContext] | NgsiLdError
+"""One entity of a batch with its @context, or why it could not be read."""
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What a batch did (clause 5.2.16).
+
+    Attributes:
+        created: ids of entities that were not there before.
+        updated: ids of entities that were.
+        errors: id and error of each entity that was refused, in the order of the batch.
+    """
+
+    created: list[Iri] = field(default_factory=list)
+    updated: list[Iri] = field(default_factory=list)
+    errors: list[tuple[str, NgsiLdError]] = field(default_factory=list)
+
+
+async def create_batch(
+    broker: Broker, tenant: Tenant, items: Sequence[Item], raw: Sequence[Any]
+) -> BatchResult:
+    """Create entities (clause 5.6.7)."""
+    now = broker.now()
+    return await _run(
+        broker, tenant, items, raw, _whole, lambda _, fragment: creating(fragment, now), creates=True
+    )
+
+
+async def upsert_batch(
+    broker: Broker, tenant: Tenant, items: Sequence[Item], raw: Sequence[Any], *, update: bool
+) -> BatchResult:
+    """Create entities, or replace or update those that are there (clause 5.6.8)."""
+    now = broker.now()
+    return await _run(
+        broker,
+        tenant,
+        items,
+        raw,
+        _whole,
+        lambda _, fragment: upserting(fragment, now, update=update),
+        creates=True,
+    )
+
+
+async def update_batch(
+    broker: Broker, tenant: Tenant, items: Sequence[Item], raw: Sequence[Any], *, overwrite: bool
+) -> BatchResult:
+    """Append to entities that are there (clause 5.6.9)."""
+    now = broker.now()
+    return await _run(
+        broker,
+        tenant,
+        items,
+        raw,
+        _part,
+        lambda key, fragment: existing(key, appending(fragment, now, overwrite=overwrite)),
+    )
+
+
+async def merge_batch(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    items: Sequence[Item],
+    raw: Sequence[Any],
+    *,
+    observed_at: str | None = None,
+    lang: str | None = None,
+) -> BatchResult:
+    """Merge fragments into entities that are there (clause 5.6.20)."""
+    now = broker.now()
+    return await _run(
+        broker,
+        tenant,
+        items,
+        raw,
+        _part,
+        lambda key, fragment: existing(
+            key, merging(fragment, now, observed_at=observed_at, lang=lang)
+        ),
+    )
+
+
+async def delete_batch(broker: Broker, tenant: Tenant, ids: Sequence[Any]) -> BatchResult:
+    """Delete entities (clause 5.6.10)."""
+    result = BatchResult()
+    changes: list[tuple[Iri, Change]] = []
+    for place, entity_id in enumerate(ids):
+        try:
+            key = check_uri(entity_id, f"[{place}]")
+        except BadRequestData as error:
+            result.errors.append((str(entity_id), error))
+            continue
+        changes.append((key, existing(key, deleting)))
+    answers = await broker.entities.update_many(tenant, changes)
+    for (key, _), answer in zip(changes, answers, strict=True):
+        if isinstance(answer, NgsiLdError):
+            result.errors.append((key, answer))
+        else:
+            result.updated.append(key)
+    return result
+
+
+async def _run(  # noqa: PLR0913 - what the operations share
+    broker: Broker,
+    tenant: Tenant,
+    items: Sequence[Item],
+    raw: Sequence[Any],
+    expand: Callable[[dict[str, Any], LdContext], Fragment],
+    change: Callable[[Iri, Fragment], Change],
+    *,
+    creates: bool = False,
+) -> BatchResult:
+    result = BatchResult()
+    changes: list[tuple[Iri, Change]] = []
+    for item, document in zip(items, raw, strict=True):
+        try:
+            if isinstance(item, NgsiLdError):
+                raise item
+            fragment = expand(*item)
+        except NgsiLdError as error:
+            result.errors.append((_name(document), error))
+            continue
+        key = Iri(fragment["id"])
+        changes.append((key, change(key, fragment)))
+    if changes or not creates:
+        answers = await broker.entities.update_many(tenant, changes, creates=creates)
+        for (key, _), answer in zip(changes, answers, strict=True):
+            _sort(result, key, answer)
+    return result
+
+
+def _whole(document: dict[str, Any], ld_context: LdContext) -> Fragment:
+    return documents.expand_entity(document, ld_context)
+
+
+def _part(document: dict[str, Any], ld_context: LdContext) -> Fragment:
+    fragment = documents.expand_fragment(document, ld_context)
+    if "id" not in fragment:
+        raise BadRequestData("id: expected a URI, there is none")
+    return fragment
+
+
+def _sort(result: BatchResult, key: Iri, answer: Any) -> None:
+    if isinstance(answer, NgsiLdError):
+        result.errors.append((key, answer))
+    elif isinstance(answer, Applied) and answer.not_updated:
+        kept = ", ".join(f"{name} ({reason})" for name, reason in answer.not_updated)
+        result.errors.append((key, BadRequestData(f"not overwritten: {kept}")))
+    elif answer is True:
+        result.created.append(key)
+    else:
+        result.updated.append(key)
+
+
+def _name(document: Any) -> str:
+    """Return the id an unreadable item gave itself, for the report."""
+    if isinstance(document, dict):
+        return str(document.get("id", document.get("@id", "")))
+    return ""

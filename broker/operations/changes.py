@@ -1,0 +1,96 @@
+"""What single operations and batches do to an entity, as changes for the store to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broker.core import fragments
+from broker.core.errors import AlreadyExists, ResourceNotFound
+from broker.core.identifiers import ExpandedEntity, Fragment, Iri
+from broker.core.query.evaluate import of_types
+from broker.core.query.nodes import TypeNode
+from broker.store.interface import Change, Changed
+
+ChangeExisting = Callable[[ExpandedEntity], Changed]
+
+
+def existing(entity_id: Iri, change: ChangeExisting, types: TypeNode | None = None) -> Change:
+    """Return a change that needs the entity to be there, and of the types if any are given.
+
+    The change raises:
+        ResourceNotFound: there is no such entity.
+    """
+
+    def checked(current: ExpandedEntity | None) -> Changed:
+        if current is None:
+            raise ResourceNotFound(f"there is no entity {entity_id}")
+        if types is not None and not of_types(types, current):
+            raise ResourceNotFound(f"entity {entity_id} is not of the type asked for")
+        return change(current)
+
+    return checked
+
+
+def creating(fragment: Fragment, now: str) -> Change:
+    """Return the change that creates an entity."""
+
+    def change(current: ExpandedEntity | None) -> Changed:
+        if current is not None:
+            raise AlreadyExists(f"there is an entity {fragment['id']}")
+        return Changed(fragments.create(fragment, now), True)
+
+    return change
+
+
+def upserting(fragment: Fragment, now: str, *, update: bool) -> Change:
+    """Return the change that creates an entity or changes it; its answer tells whether it created.
+
+    Args:
+        update: add to the attributes that are there, instead of replacing the entity.
+    """
+
+    def change(current: ExpandedEntity | None) -> Changed:
+        if current is None:
+            return Changed(fragments.create(fragment, now), True)
+        if update:
+            return Changed(fragments.append(current, fragment, now, overwrite=True).entity, False)
+        return Changed(fragments.replace(current, fragment, now), False)
+
+    return change
+
+
+def appending(fragment: Fragment, now: str, *, overwrite: bool) -> ChangeExisting:
+    """Return the change that appends attributes; its answer is what was applied."""
+
+    def change(current: ExpandedEntity) -> Changed:
+        applied = fragments.append(current, fragment, now, overwrite=overwrite)
+        return Changed(applied.entity, applied)
+
+    return change
+
+
+def merging(
+    fragment: Fragment, now: str, *, observed_at: str | None = None, lang: str | None = None
+) -> ChangeExisting:
+    """Return the change that merges a fragment into an entity."""
+
+    def change(current: ExpandedEntity) -> Changed:
+        merged = fragments.merge(current, fragment, now, observed_at=observed_at, lang=lang)
+        return Changed(merged, None)
+
+    return change
+
+
+def replacing(fragment: Fragment, now: str) -> ChangeExisting:
+    """Return the change that replaces an entity."""
+
+    def change(current: ExpandedEntity) -> Changed:
+        return Changed(fragments.replace(current, fragment, now), None)
+
+    return change
+
+
+def deleting(current: ExpandedEntity) -> Changed:
+    """Delete an entity."""
+    del current
+    return Changed(None, None)

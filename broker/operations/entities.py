@@ -1,0 +1,230 @@
+"""Operations that provide entities and their attributes, one at a time (clauses 5.6.1–5.6.6, 5.6.17–5.6.19)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.core import entity as documents
+from broker.core import fragments
+from broker.core.errors import BadRequestData
+from broker.core.fragments import Applied
+from broker.core.identifiers import ExpandedEntity, Iri, Tenant
+from broker.core.ld_context import LdContext
+from broker.core.query.nodes import TypeNode
+from broker.operations.broker import Broker
+from broker.operations.changes import appending, creating, deleting, existing, merging, replacing
+from broker.store.interface import Changed
+
+Document = dict[str, Any]
+
+
+async def create_entity(
+    broker: Broker, tenant: Tenant, document: Document, ld_context: LdContext
+) -> Iri:
+    """Create an entity and return its id (clause 5.6.1).
+
+    Raises:
+        AlreadyExists: the tenant has an entity with this id.
+        BadRequestData: the document is no entity.
+    """
+    fragment = documents.expand_entity(document, ld_context)
+    await broker.entities.update(
+        tenant, fragment["id"], creating(fragment, broker.now()), creates=True
+    )
+    return Iri(fragment["id"])
+
+
+async def append_attrs(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    entity_id: Iri,
+    document: Document,
+    ld_context: LdContext,
+    *,
+    overwrite: bool = True,
+    types: TypeNode | None = None,
+) -> Applied:
+    """Append attributes to an entity (clause 5.6.3).
+
+    Raises:
+        ResourceNotFound: there is no such entity, or it is not of the types.
+    """
+    fragment = documents.expand_fragment(document, ld_context, entity_id=entity_id)
+    applied: Applied = await broker.entities.update(
+        tenant,
+        entity_id,
+        existing(entity_id, appending(fragment, broker.now(), overwrite=overwrite), types),
+    )
+    return applied
+
+
+async def update_attrs(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    entity_id: Iri,
+    document: Document,
+    ld_context: LdContext,
+    *,
+    types: TypeNode | None = None,
+) -> Applied:
+    """Replace the attributes that the fragment names, adding those that were missing (clause 5.6.2).
+
+    Raises:
+        ResourceNotFound: there is no such entity, or it is not of the types.
+    """
+    fragment = documents.expand_fragment(document, ld_context, entity_id=entity_id)
+    now = broker.now()
+
+    def change(current: ExpandedEntity) -> Changed:
+        applied = fragments.update(current, fragment, now)
+        return Changed(applied.entity, applied)
+
+    applied: Applied = await broker.entities.update(
+        tenant, entity_id, existing(entity_id, change, types)
+    )
+    return applied
+
+
+async def partial_attr_update(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    entity_id: Iri,
+    attribute: Iri,
+    document: Any,
+    ld_context: LdContext,
+    *,
+    types: TypeNode | None = None,
+) -> None:
+    """Change members of one attribute (clause 5.6.4).
+
+    Raises:
+        ResourceNotFound: there is no such entity, attribute or instance.
+    """
+    fragment = documents.expand_attribute(document, attribute, ld_context)
+    now = broker.now()
+
+    def change(current: ExpandedEntity) -> Changed:
+        return Changed(fragments.partial_update(current, fragment, now), None)
+
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+
+
+async def replace_attr(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    entity_id: Iri,
+    attribute: Iri,
+    document: Any,
+    ld_context: LdContext,
+    *,
+    types: TypeNode | None = None,
+) -> None:
+    """Replace one attribute (clause 5.6.19).
+
+    Raises:
+        ResourceNotFound: there is no such entity, attribute or instance.
+    """
+    fragment = documents.expand_attribute(document, attribute, ld_context)
+    now = broker.now()
+
+    def change(current: ExpandedEntity) -> Changed:
+        return Changed(fragments.replace_attribute(current, fragment, now), None)
+
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+
+
+async def delete_attr(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    entity_id: Iri,
+    attribute: Iri,
+    *,
+    dataset_id: str | None = None,
+    delete_all: bool = False,
+    types: TypeNode | None = None,
+) -> None:
+    """Delete an attribute's default instance, the one of a datasetId, or all (clause 5.6.5).
+
+    Raises:
+        ResourceNotFound: there is no such entity, attribute or instance.
+        BadRequestData: both a datasetId and all are asked for.
+    """
+    if dataset_id is not None and delete_all:
+        raise BadRequestData("datasetId: not together with deleteAll=true")
+    now = broker.now()
+
+    def change(current: ExpandedEntity) -> Changed:
+        return Changed(
+            fragments.delete_attribute(
+                current, attribute, now, dataset_id=dataset_id, delete_all=delete_all
+            ),
+            None,
+        )
+
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+
+
+async def merge_entity(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    entity_id: Iri,
+    document: Document,
+    ld_context: LdContext,
+    *,
+    observed_at: str | None = None,
+    lang: str | None = None,
+    simplified: bool = False,
+    types: TypeNode | None = None,
+) -> None:
+    """Merge a fragment into an entity (clause 5.6.17).
+
+    Sub-attributes are merged, not replaced; what is given as `urn:ngsi-ld:null` is removed.
+
+    Args:
+        observed_at: put on attributes that had an `observedAt` and come without one.
+        lang: the language of plain strings that are merged into a LanguageProperty.
+        simplified: the document is in simplified representation.
+
+    Raises:
+        ResourceNotFound: there is no such entity.
+    """
+    fragment = (
+        documents.expand_simplified(document, ld_context, entity_id=entity_id, whole=False)
+        if simplified
+        else documents.expand_fragment(document, ld_context, entity_id=entity_id)
+    )
+    change = merging(fragment, broker.now(), observed_at=observed_at, lang=lang)
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+
+
+async def replace_entity(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    entity_id: Iri,
+    document: Document,
+    ld_context: LdContext,
+    *,
+    types: TypeNode | None = None,
+) -> None:
+    """Replace an entity, all but its `createdAt` (clause 5.6.18).
+
+    Raises:
+        ResourceNotFound: there is no such entity.
+        BadRequestData: the document is of another id.
+    """
+    fragment = documents.expand_entity({"id": entity_id, **document}, ld_context)
+    if fragment["id"] != entity_id:
+        raise BadRequestData(f"id: expected {entity_id}, got {fragment['id']}")
+    change = replacing(fragment, broker.now())
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+
+
+async def delete_entity(
+    broker: Broker, tenant: Tenant, entity_id: Iri, *, types: TypeNode | None = None
+) -> None:
+    """Delete an entity (clause 5.6.6).
+
+    Raises:
+        ResourceNotFound: there is no such entity, or it is not of the types.
+    """
+    await broker.entities.update(tenant, entity_id, existing(entity_id, deleting, types))

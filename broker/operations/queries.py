@@ -1,0 +1,58 @@
+"""Operations that consume entities (clauses 5.7.1, 5.7.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.core.errors import ResourceNotFound
+from broker.core.identifiers import Iri, Tenant
+from broker.core.query.entity_query import EntityQuery
+from broker.core.query.evaluate import of_types
+from broker.core.query.nodes import TypeNode
+from broker.operations.broker import Broker
+from broker.store.interface import StoredEntity
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPage:
+    """A page of a query's results.
+
+    Attributes:
+        more: whether there are results behind this page.
+        count: how many results there are in all, if that was asked for.
+    """
+
+    entities: list[StoredEntity]
+    more: bool
+    count: int | None
+
+
+async def retrieve_entity(
+    broker: Broker, tenant: Tenant, entity_id: Iri, *, types: TypeNode | None = None
+) -> StoredEntity:
+    """Return an entity (clause 5.7.1).
+
+    Raises:
+        ResourceNotFound: there is no such entity, or it is not of the types.
+    """
+    stored = await broker.entities.get(tenant, entity_id)
+    if stored is None or (types is not None and not of_types(types, stored.entity)):
+        raise ResourceNotFound(f"there is no entity {entity_id}")
+    return stored
+
+
+async def query_entities(  # noqa: PLR0913 - the operation's parameters
+    broker: Broker,
+    tenant: Tenant,
+    query: EntityQuery,
+    *,
+    limit: int,
+    offset: int = 0,
+    count: bool = False,
+) -> ResultPage:
+    """Return a page of the entities that match (clause 5.7.2), in order of creation unless told."""
+    found = (
+        await broker.entities.query(tenant, query, limit=limit + 1, offset=offset) if limit else []
+    )
+    total = await broker.entities.count(tenant, query) if count else None
+    return ResultPage(found[:limit], len(found) > limit, total)

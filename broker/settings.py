@@ -1,0 +1,62 @@
+"""What an operator can set of the broker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+def _doc(text: str) -> dict[str, str]:
+    return {"doc": text}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the broker; each has its default, its type and a line of explanation."""
+
+    host: str = field(default="127.0.0.1", metadata=_doc("Address to listen on."))
+    port: int = field(default=1026, metadata=_doc("Port to listen on; 0 takes a free one."))
+    data_dir: Path = field(
+        default=Path("rigel-data"), metadata=_doc("Directory of the broker's file, `broker.db`.")
+    )
+    max_body: int = field(
+        default=10_485_760, metadata=_doc("Largest request body taken, in bytes.")
+    )
+    max_limit: int = field(default=1000, metadata=_doc("Largest `limit` of a page."))
+    default_limit: int = field(default=20, metadata=_doc("`limit` of a page when none is given."))
+    max_batch: int = field(default=1000, metadata=_doc("Most entities in one batch operation."))
+    cached_entities: int = field(
+        default=20_000, metadata=_doc("Entities kept decoded in memory.")
+    )
+    max_queued_writes: int = field(
+        default=10_000,
+        metadata=_doc("Writes that may wait for the store before more are answered 503."),
+    )
+    readers: int = field(default=2, metadata=_doc("Threads that read from the store."))
+    sweep_interval: float = field(
+        default=2.0, metadata=_doc("Seconds between two sweeps of what has expired.")
+    )
+    context_hosts_private: bool = field(
+        default=False,
+        metadata=_doc("Whether an @context may be fetched from loopback and private addresses."),
+    )
+    context_mirror: Path | None = field(
+        default=None,
+        metadata=_doc("Directory with copies of remote @contexts, named in its `index.json`."),
+    )
+    context_fetch: bool = field(
+        default=True, metadata=_doc("Whether an unknown @context may be fetched at all.")
+    )
+    endpoints_private: bool = field(
+        default=False,
+        metadata=_doc("Whether notifications may go to loopback and private addresses."),
+    )
+    notification_timeout: float = field(
+        default=5.0, metadata=_doc("Seconds a notification endpoint has to answer.")
+    )
+    notification_attempts: int = field(
+        default=10, metadata=_doc("Attempts before a notification goes to the dead letters.")
+    )
+    cors_origins: str = field(
+        default="", metadata=_doc("Origins that browsers may call from, by comma; `*` is any.")
+    )
