@@ -1,0 +1,14 @@
+"""Where log lines go and what they look like."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+_LAYOUT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def set_up(level: str) -> None:
+    """Send log lines of this level and above to the error output."""
+    logging.basicConfig(level=level.upper(), format=_LAYOUT, force=True)

@@ -1,0 +1,36 @@
+"""Tell before anything starts that a port is taken."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+
+class PortTaken(Exception):
+    """Another process listens where this one was told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An address to listen on, and the variable that sets it."""
+
+    host: str
+    number: int
+    variable: str
+
+
+def refuse_taken(*ports: Port) -> None:
+    """Check that one can listen on each port; a number of 0 takes a free one and always passes.
+
+    Raises:
+        PortTaken: one of them is in use; the text says what to do.
+    """
+    for port in ports:
+        try:
+            with socket.create_server((port.host, port.number)):
+                pass
+        except OSError as error:
+            raise PortTaken(
+                f"cannot listen on {port.host}:{port.number}: {error.strerror}; stop the process "
+                f"that uses the port, or choose another one with {port.variable}"
+            ) from error
