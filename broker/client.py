@@ -92,7 +92,7 @@ class Client:
     @classmethod
     @asynccontextmanager
     async def connect(cls, url: str, **options: Any) -> AsyncIterator[Self]:
-        """Open a session of its own and close it at the end; options are those of the constructor."""
+        """Open a session and close it at the end; options are those of the constructor."""
         async with ClientSession() as session:
             yield cls(session, url, **options)
 
@@ -198,7 +198,7 @@ class Client:
         data = None
         if body is not None:
             headers = {**headers, "Content-Type": "application/json"}
-            if isinstance(body, Mapping) and "@context" in body or _any_inline(body):
+            if (isinstance(body, Mapping) and "@context" in body) or _any_inline(body):
                 headers["Content-Type"] = "application/ld+json"
                 headers.pop("Link", None)
             data = msgspec.json.encode(body)

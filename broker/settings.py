@@ -25,9 +25,7 @@ class Settings:
     max_limit: int = field(default=1000, metadata=_doc("Largest `limit` of a page."))
     default_limit: int = field(default=20, metadata=_doc("`limit` of a page when none is given."))
     max_batch: int = field(default=1000, metadata=_doc("Most entities in one batch operation."))
-    cached_entities: int = field(
-        default=20_000, metadata=_doc("Entities kept decoded in memory.")
-    )
+    cached_entities: int = field(default=20_000, metadata=_doc("Entities kept decoded in memory."))
     max_queued_writes: int = field(
         default=10_000,
         metadata=_doc("Writes that may wait for the store before more are answered 503."),
@@ -36,9 +34,15 @@ class Settings:
     sweep_interval: float = field(
         default=2.0, metadata=_doc("Seconds between two sweeps of what has expired.")
     )
-    context_hosts_private: bool = field(
+    egress_allow: str = field(
+        default="",
+        metadata=_doc(
+            "Hosts, addresses and networks that may be called although they are private, by comma."
+        ),
+    )
+    egress_allow_private: bool = field(
         default=False,
-        metadata=_doc("Whether an @context may be fetched from loopback and private addresses."),
+        metadata=_doc("Whether every loopback and private address may be called."),
     )
     context_mirror: Path | None = field(
         default=None,
@@ -46,10 +50,6 @@ class Settings:
     )
     context_fetch: bool = field(
         default=True, metadata=_doc("Whether an unknown @context may be fetched at all.")
-    )
-    endpoints_private: bool = field(
-        default=False,
-        metadata=_doc("Whether notifications may go to loopback and private addresses."),
     )
     notification_timeout: float = field(
         default=5.0, metadata=_doc("Seconds a notification endpoint has to answer.")

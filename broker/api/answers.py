@@ -31,9 +31,7 @@ def no_content() -> web.Response:
 
 def plain(body: Any, status: int = 200) -> web.Response:
     """Answer a document that has no @context, such as a batch result."""
-    return web.Response(
-        status=status, body=_encode(body), headers={"Content-Type": media.JSON}
-    )
+    return web.Response(status=status, body=_encode(body), headers={"Content-Type": media.JSON})
 
 
 def document(
@@ -90,9 +88,3 @@ def _page_link(request: Request, offset: int, limit: int, rel: str) -> str:
     query = "&".join(f"{name}={value}" for name, value in sorted(params.items()))
     path = request.raw.path.rstrip("/")
     return f'<{path}?{query}>;rel="{rel}";type="{request.accept}"'
-
-
-def results_count(request: Request, count: int | None) -> dict[str, str]:
-    """Return the header with the number of all results, if it was asked for (clause 6.3.13)."""
-    del request
-    return {} if count is None else {"NGSILD-Results-Count": str(count)}

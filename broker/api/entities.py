@@ -25,9 +25,7 @@ _WRITE = frozenset({"type", "local", "via"})
 async def create_entity(request: Request) -> web.Response:
     """POST /entities."""
     document, ld_context = await request.document()
-    entity_id = await operations.create_entity(
-        request.broker, request.tenant, document, ld_context
-    )
+    entity_id = await operations.create_entity(request.broker, request.tenant, document, ld_context)
     return answers.created(f"/ngsi-ld/v1/entities/{entity_id}")
 
 
@@ -75,9 +73,7 @@ async def answer_query(
         for stored in page.entities
     ]
     body = (
-        feature_collection(items, ld_context)
-        if request.accept == media.GEO_JSON
-        else array(items)
+        feature_collection(items, ld_context) if request.accept == media.GEO_JSON else array(items)
     )
     return answers.rendered(request, body, ld_context, headers)
 
@@ -239,9 +235,7 @@ _ATTR = _ATTRS + "/{attrId:[^/]*}"
 
 ROUTES = (
     Route("POST", "/entities", create_entity, "createEntity", frozenset({"local", "via"})),
-    Route(
-        "GET", "/entities", query_entities, "queryEntity", parameters.QUERY, media.ENTITIES
-    ),
+    Route("GET", "/entities", query_entities, "queryEntity", parameters.QUERY, media.ENTITIES),
     Route(
         "GET",
         _ENTITY,

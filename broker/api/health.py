@@ -28,9 +28,7 @@ async def ready(request: web.Request) -> web.Response:
 async def about(request: web.Request) -> web.Response:
     """Answer with the versions of the program and of the standard."""
     del request
-    return web.json_response(
-        {"name": "Rigel", "version": version("rigel"), "ngsi-ld": "v1.9.1"}
-    )
+    return web.json_response({"name": "Rigel", "version": version("rigel"), "ngsi-ld": "v1.9.1"})
 
 
 async def metrics(request: web.Request) -> web.Response:

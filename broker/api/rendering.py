@@ -45,9 +45,7 @@ def _render(
 ) -> bytes:
     if accept == media.GEO_JSON:
         name = geometry_property or ld_context.expand("location")
-        feature = geojson.feature(
-            stored.entity, ld_context, representation, geometry_property=name
-        )
+        feature = geojson.feature(stored.entity, ld_context, representation, geometry_property=name)
         return b"" if feature is None else _encode(feature)
     document = representations.render(stored.entity, ld_context, representation)
     if document is None:

@@ -53,7 +53,7 @@ class Request:
         if chosen is None:
             raise media.not_acceptable(accept, offers)
         self.accept = chosen
-        self.params = _parameters(raw.rel_url.raw_query_string, taken)
+        self.params = read(raw.rel_url.raw_query_string, taken)
 
     def path(self, name: str) -> str:
         """Return a part of the path, decoded."""
@@ -133,7 +133,12 @@ _WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
 
 
 @lru_cache(maxsize=4096)
-def _parameters(query: str, taken: frozenset[str]) -> Mapping[str, str]:
+def read(query: str, taken: frozenset[str]) -> Mapping[str, str]:
+    """Return the parameters of a raw query string by name, decoded.
+
+    Raises:
+        InvalidRequest: one is unknown or given twice, or the text cannot be read.
+    """
     if not query:
         return {}
     found: dict[str, str] = {}

@@ -40,6 +40,7 @@ _URI = re.compile(
     r"\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]+"
 )
 MAX_URI_LENGTH = 2048
+_NAME = re.compile(r"[^\W\d_]\w*")
 _TENANT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,255}")
 
 
@@ -59,6 +60,17 @@ def check_uri(text: object, where: str) -> Iri:
     if not is_uri(text):
         raise BadRequestData(f"{where}: expected a URI, got {text!r:.120}")
     return Iri(str(text))
+
+
+def check_name(text: str, where: str) -> str:
+    """Return a name an attribute or type may have, before expansion (clause 4.6.2).
+
+    Raises:
+        BadRequestData: it is neither a letter with letters, digits and `_` behind it, nor an IRI.
+    """
+    if not (_NAME.fullmatch(text) or is_uri(text)):
+        raise BadRequestData(f"{where}: expected a name, got {text!r:.120}")
+    return text
 
 
 def check_tenant(text: str) -> Tenant:

@@ -1,4 +1,4 @@
-"""Operations on many entities, each of which succeeds or fails for itself (clauses 5.6.7–5.6.10, 5.6.20)."""
+"""Operations on many entities, each for itself (clauses 5.6.7–5.6.10, 5.6.20)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,13 @@ async def create_batch(
     """Create entities (clause 5.6.7)."""
     now = broker.now()
     return await _run(
-        broker, tenant, items, raw, _whole, lambda _, fragment: creating(fragment, now), creates=True
+        broker,
+        tenant,
+        items,
+        raw,
+        _whole,
+        lambda _, fragment: creating(fragment, now),
+        creates=True,
     )
 
 
@@ -82,7 +88,7 @@ async def update_batch(
     )
 
 
-async def merge_batch(  # noqa: PLR0913 - the operation's parameters
+async def merge_batch(
     broker: Broker,
     tenant: Tenant,
     items: Sequence[Item],
@@ -125,7 +131,7 @@ async def delete_batch(broker: Broker, tenant: Tenant, ids: Sequence[Any]) -> Ba
     return result
 
 
-async def _run(  # noqa: PLR0913 - what the operations share
+async def _run(
     broker: Broker,
     tenant: Tenant,
     items: Sequence[Item],

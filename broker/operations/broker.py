@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from broker.contexts import Contexts
+from broker.core.errors import NgsiLdError
 from broker.core.timestamps import format_timestamp
 from broker.egress import Egress
 from broker.store.interface import DocumentStore, EntityStore, Outbox, SubscriptionStore
 from broker.subscriptions.registry import SubscriptionRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may ask for."""
+
+    max_batch: int = 1000
+    default_limit: int = 20
+    max_limit: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,16 @@ class Broker:
     registry: SubscriptionRegistry
     egress: Egress
     clock: Callable[[], datetime]
+    limits: Limits
 
     def now(self) -> str:
         """Return the present moment as a DateTime text."""
         return format_timestamp(self.clock())
+
+    async def not_ready(self) -> str | None:
+        """Return why requests cannot be served now, None when they can."""
+        try:
+            await self.entities.tenants()
+        except NgsiLdError as error:
+            return error.detail
+        return None

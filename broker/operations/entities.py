@@ -1,4 +1,4 @@
-"""Operations that provide entities and their attributes, one at a time (clauses 5.6.1–5.6.6, 5.6.17–5.6.19)."""
+"""Operations that write one entity (clauses 5.6.1–5.6.6, 5.6.17–5.6.19)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def create_entity(
     return Iri(fragment["id"])
 
 
-async def append_attrs(  # noqa: PLR0913 - the operation's parameters
+async def append_attrs(
     broker: Broker,
     tenant: Tenant,
     entity_id: Iri,
@@ -58,7 +58,7 @@ async def append_attrs(  # noqa: PLR0913 - the operation's parameters
     return applied
 
 
-async def update_attrs(  # noqa: PLR0913 - the operation's parameters
+async def update_attrs(
     broker: Broker,
     tenant: Tenant,
     entity_id: Iri,
@@ -67,7 +67,7 @@ async def update_attrs(  # noqa: PLR0913 - the operation's parameters
     *,
     types: TypeNode | None = None,
 ) -> Applied:
-    """Replace the attributes that the fragment names, adding those that were missing (clause 5.6.2).
+    """Replace the attributes a fragment names, and add those that were missing (clause 5.6.2).
 
     Raises:
         ResourceNotFound: there is no such entity, or it is not of the types.
@@ -85,7 +85,7 @@ async def update_attrs(  # noqa: PLR0913 - the operation's parameters
     return applied
 
 
-async def partial_attr_update(  # noqa: PLR0913 - the operation's parameters
+async def partial_attr_update(
     broker: Broker,
     tenant: Tenant,
     entity_id: Iri,
@@ -109,7 +109,7 @@ async def partial_attr_update(  # noqa: PLR0913 - the operation's parameters
     await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
 
 
-async def replace_attr(  # noqa: PLR0913 - the operation's parameters
+async def replace_attr(
     broker: Broker,
     tenant: Tenant,
     entity_id: Iri,
@@ -133,7 +133,7 @@ async def replace_attr(  # noqa: PLR0913 - the operation's parameters
     await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
 
 
-async def delete_attr(  # noqa: PLR0913 - the operation's parameters
+async def delete_attr(
     broker: Broker,
     tenant: Tenant,
     entity_id: Iri,
@@ -164,7 +164,7 @@ async def delete_attr(  # noqa: PLR0913 - the operation's parameters
     await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
 
 
-async def merge_entity(  # noqa: PLR0913 - the operation's parameters
+async def merge_entity(
     broker: Broker,
     tenant: Tenant,
     entity_id: Iri,
@@ -197,7 +197,7 @@ async def merge_entity(  # noqa: PLR0913 - the operation's parameters
     await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
 
 
-async def replace_entity(  # noqa: PLR0913 - the operation's parameters
+async def replace_entity(
     broker: Broker,
     tenant: Tenant,
     entity_id: Iri,

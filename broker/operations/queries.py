@@ -41,7 +41,7 @@ async def retrieve_entity(
     return stored
 
 
-async def query_entities(  # noqa: PLR0913 - the operation's parameters
+async def query_entities(
     broker: Broker,
     tenant: Tenant,
     query: EntityQuery,

@@ -36,14 +36,14 @@ class StoredEntity:
 
 
 class Changed(NamedTuple):
-    """What a change makes of an entity: its new state (None deletes it), and the caller's answer."""
+    """What a change makes of an entity (None deletes it), and what its caller is answered."""
 
     entity: ExpandedEntity | None
     answer: Any
 
 
 Change = Callable[[ExpandedEntity | None], Changed]
-"""A pure function of the present state (None: there is no such entity); what it raises is the answer.
+"""A pure function of the present state (None: no such entity); what it raises is the answer.
 
 Returning the entity it was given unchanged writes nothing.
 """

@@ -116,7 +116,7 @@ class EntityTransaction:
         self._write(cursor, tenant, number, entity_id, held, before, after, now)
         return answer
 
-    def _write(  # noqa: PLR0913 - one row's facts
+    def _write(
         self,
         cursor: sqlite3.Cursor,
         tenant: Tenant,

@@ -30,7 +30,7 @@ class SqliteStore:
 
 
 @asynccontextmanager
-async def open_store(  # noqa: PLR0913 - each has its default
+async def open_store(
     path: Path,
     matcher: Matcher,
     listener: Callable[[Commit], None],

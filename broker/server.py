@@ -1,0 +1,133 @@
+"""The composition root: picks the store, opens what must be open, and serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from broker.api.app import make_app
+from broker.api.cors import Cors
+from broker.api.metrics import Metrics
+from broker.contexts import Contexts
+from broker.core.errors import NgsiLdError
+from broker.egress import Egress, EgressPolicy
+from broker.operations.broker import Broker, Limits
+from broker.settings import Settings
+from broker.store.sqlite.store import SqliteStore, open_store
+from broker.subscriptions.matcher import SubscriptionMatcher
+from broker.subscriptions.notifier import Notifier
+from broker.subscriptions.registry import SubscriptionRegistry
+
+_log = logging.getLogger(__name__)
+_SHUTDOWN_SECONDS = 5.0
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBroker:
+    """A broker that serves.
+
+    Attributes:
+        url: its root, such as `http://127.0.0.1:1026`.
+    """
+
+    url: str
+    broker: Broker
+    notifier: Notifier
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings,
+    *,
+    bundled: Mapping[str, Mapping[str, Any]] | None = None,
+    clock: Callable[[], datetime] = _wall_clock,
+) -> AsyncIterator[RunningBroker]:
+    """Run a broker until the block ends.
+
+    Args:
+        bundled: @contexts that the platform ships, by URL.
+
+    Raises:
+        OSError: the port is taken.
+        NewerSchema: the store's file was written by a newer version.
+    """
+    policy = EgressPolicy(
+        allow_private=settings.egress_allow_private,
+        allowed=tuple(part.strip() for part in settings.egress_allow.split(",") if part.strip()),
+        timeout=settings.notification_timeout,
+    )
+    matcher = SubscriptionMatcher(clock)
+    async with (
+        Egress(policy) as egress,
+        Notifier.open(settings, egress, clock) as notifier,
+        open_store(
+            settings.data_dir / "broker.db",
+            matcher,
+            notifier.accept,
+            clock,
+            readers=settings.readers,
+            max_queued=settings.max_queued_writes,
+            cached_entities=settings.cached_entities,
+        ) as store,
+    ):
+        broker = Broker(
+            entities=store.entities,
+            documents=store.documents,
+            subscriptions=store.subscriptions,
+            outbox=store.outbox,
+            contexts=Contexts(store.documents, egress, bundled=bundled or {}),
+            registry=SubscriptionRegistry(),
+            egress=egress,
+            clock=clock,
+            limits=Limits(settings.max_batch, settings.default_limit, settings.max_limit),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            sweeper = tasks.create_task(_sweep(store, settings.sweep_interval), name="sweeper")
+            try:
+                async with _listen(broker, settings, store) as url:
+                    yield RunningBroker(url, broker, notifier)
+            finally:
+                sweeper.cancel()
+
+
+@asynccontextmanager
+async def _listen(broker: Broker, settings: Settings, store: SqliteStore) -> AsyncIterator[str]:
+    metrics = Metrics(lambda: {"queued_writes": store.writer.queued})
+    app = make_app(
+        broker, metrics, max_body=settings.max_body, cors=Cors(settings.cors_origins)
+    )
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, auto_decompress=False
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        port = runner.addresses[0][1]
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        _log.info("broker listens on http://%s:%s", host, port)
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _sweep(store: SqliteStore, interval: float) -> None:
+    """Delete what has expired, again and again; reads do not show it meanwhile."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            while await store.entities.sweep():
+                pass
+        except NgsiLdError as error:
+            _log.warning("the sweep of expired entities will be tried again: %s", error)
