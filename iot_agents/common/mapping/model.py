@@ -10,31 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from smart_data_models.jexl.values import Getter, Scope
 
 if TYPE_CHECKING:
     from iot_agents.common.mapping.codec import Codec
 
 
-@final
-class Missing:
-    """The type of MISSING."""
-
-    __slots__ = ()
-
-    def __bool__(self) -> bool:
-        return False
-
-    def __repr__(self) -> str:
-        return "missing"
-
-
-MISSING: Final = Missing()
-"""Nothing was there to read; unlike None, which a payload may hold."""
-
-Scope: TypeAlias = dict[Any, Any]
-Getter: TypeAlias = Callable[[Scope], Any]
 Entity: TypeAlias = dict[str, Any]
+"""A normalized entity with short names."""
 
 
 class MappingError(Exception):
