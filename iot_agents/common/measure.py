@@ -1,10 +1,13 @@
-"""What a protocol package hands over: one measure of one device, as it came and as decoded."""
+"""What a protocol package hands over, and the ticket it gets for it."""
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from iot_agents.common.mapping.model import Source
@@ -37,3 +40,46 @@ class Measure:
     port: int | None = None
     apikey: str = ""
     key: str = ""
+
+
+class Outcome(StrEnum):
+    """What becomes of a message."""
+
+    SPOOLED = "spooled"
+    DUPLICATE = "duplicate"
+    WAITING = "waiting"
+    REJECTED = "rejected"
+    IGNORED = "ignored"
+
+
+class NotDurable(Exception):
+    """The disk did not take what a message brought: it must not be acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A message that was taken; only what is durable may be acknowledged to its source.
+
+    Attributes:
+        outcome: what becomes of it, unless it turns out to have come before.
+        stored: done when all is on disk, False for a duplicate; None when nothing is stored.
+        reason: why it was rejected or waits.
+    """
+
+    outcome: Outcome
+    stored: asyncio.Future[Any] | None = None
+    reason: str = ""
+
+    async def durable(self) -> Outcome:
+        """Wait until what the message brought is on disk, and return what became of it.
+
+        Raises:
+            NotDurable: it could not be written.
+        """
+        if self.stored is None:
+            return self.outcome
+        try:
+            stored = await self.stored
+        except sqlite3.Error as error:
+            raise NotDurable(f"nothing could be written: {error}") from error
+        return Outcome.DUPLICATE if stored is False else self.outcome

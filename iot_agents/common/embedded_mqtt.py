@@ -1,0 +1,120 @@
+"""An MQTT 3.1.1 broker inside the process, for installations without one of their own.
+
+amqtt acknowledges a publisher as soon as it has read the message, when nothing is on disk yet; a
+crash would then lose what was acknowledged. Here the message goes to the agents first and is
+acknowledged once they have it in the spool; after that amqtt goes on as always and hands it to the
+other subscribers. The two methods of amqtt this hangs on, `Broker._initialize_client_session` (who
+makes the handler of a connection) and `BrokerProtocolHandler.handle_publish` (who answers a
+PUBLISH), are guarded by tests.
+
+The publisher of a message that cannot be kept is disconnected: MQTT 3.1.1 knows no refusal, and
+clients send again what was not acknowledged when they have reconnected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from amqtt.adapters import ReaderAdapter, WriterAdapter
+from amqtt.broker import Broker, BrokerContext
+from amqtt.contexts import BrokerConfig, ListenerConfig
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.mqtt.publish import PublishPacket
+from amqtt.plugins.manager import PluginManager
+from amqtt.session import Session
+
+from iot_agents.common.measure import NotDurable
+from iot_agents.common.mqtt_client import Accept
+
+_log = logging.getLogger(__name__)
+_ANONYMOUS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+_MAX_CONNECTIONS = 1000
+_MAX_UNANSWERED = 2000
+
+
+class _Handler(BrokerProtocolHandler):  # type: ignore[misc] # amqtt says nothing of its types
+    """One connection; answers a PUBLISH once it is durable."""
+
+    def __init__(
+        self,
+        plugins: PluginManager[BrokerContext],
+        accept: Accept,
+        acknowledged: Callable[[], None],
+    ) -> None:
+        super().__init__(plugins)
+        self._accept = accept
+        self._acknowledged = acknowledged
+        self._order = asyncio.Lock()
+        self._unanswered = 0
+
+    async def handle_publish(self, publish_packet: PublishPacket) -> None:
+        self._unanswered += 1
+        try:
+            await self._keep(publish_packet.topic_name or "", bytes(publish_packet.data or b""))
+        except NotDurable as error:
+            _log.warning("a publisher is disconnected: %s", error)
+            await self.handle_connection_closed()
+        else:
+            await super().handle_publish(publish_packet)
+            self._acknowledged()
+        finally:
+            self._unanswered -= 1
+
+    async def _keep(self, topic: str, payload: bytes) -> None:
+        if self._unanswered > _MAX_UNANSWERED:
+            raise NotDurable(f"more than {_MAX_UNANSWERED} messages wait for their answer")
+        # amqtt starts a task per packet; the lock keeps them in the order of the packets.
+        async with self._order:
+            ticket = await self._accept(topic, payload)
+        await ticket.durable()
+
+
+class _Broker(Broker):  # type: ignore[misc] # amqtt says nothing of its types
+    """amqtt with our handler on every connection."""
+
+    def __init__(
+        self, config: BrokerConfig, accept: Accept, acknowledged: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._accept = accept
+        self._acknowledged = acknowledged
+
+    async def _initialize_client_session(
+        self, reader: ReaderAdapter, writer: WriterAdapter, remote_address: str, remote_port: int
+    ) -> tuple[BrokerProtocolHandler, Session]:
+        _, session = await super()._initialize_client_session(
+            reader, writer, remote_address, remote_port
+        )
+        return _Handler(self.plugins_manager, self._accept, self._acknowledged), session
+
+    @property
+    def port(self) -> int:
+        """The port the listener got."""
+        listener = self._servers["default"].instance
+        port: int = next(iter(listener.sockets)).getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def embedded_broker(
+    host: str, port: int, accept: Accept, acknowledged: Callable[[], None]
+) -> AsyncIterator[str]:
+    """Run the broker and yield its URL.
+
+    Args:
+        port: 0 takes a free one.
+        acknowledged: called for every message a publisher was told we have.
+    """
+    # A line per connection and per packet says nothing to an operator.
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    listener = ListenerConfig(bind=f"{host}:{port}", max_connections=_MAX_CONNECTIONS)
+    config = BrokerConfig(listeners={"default": listener}, plugins=dict(_ANONYMOUS))
+    broker = _Broker(config, accept, acknowledged)
+    await broker.start()
+    try:
+        yield f"mqtt://{host}:{broker.port}"
+    finally:
+        await broker.shutdown()

@@ -1,0 +1,192 @@
+"""MQTT in: messages are acknowledged only when what they brought is durable.
+
+MQTT 5 with a persistent session and a bounded receive window, or 3.1.1 where the server knows no
+better; QoS 1; reconnected for ever. aiomqtt 2 acknowledges a message when it arrives and offers no
+other way, so this module, and no other, reaches through it to the paho client underneath: for
+manual acknowledgement (`manual_ack_set`, `ack`) and to take the messages that have come already
+without a task for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from iot_agents.common.backoff import Backoff
+from iot_agents.common.measure import NotDurable, Ticket
+
+_log = logging.getLogger(__name__)
+_REFUSED = 0x80
+# 0x84 and, from servers older than MQTT 5, 1: the server does not speak the version asked for.
+_UNSUPPORTED_VERSION = {0x84, 1}
+_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_RECEIVE_MAXIMUM = 65_535
+
+
+Accept = Callable[[str, bytes], Awaitable[Ticket]]
+"""Takes topic and payload of a message; calls are made one after the other, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttOptions:
+    """How to reach an MQTT server and what to ask of it.
+
+    Attributes:
+        url: `mqtt://` or `mqtts://`, with user and password where needed.
+        client_id: stays the same over restarts, or the server forgets what it kept for us.
+        topics: topic filters.
+        version: `auto`, `5` or `3.1.1`.
+        share: name of a shared subscription; empty for none.
+        in_flight: messages to take before one of them is durable.
+        session_expiry: seconds the server shall keep our messages while we are away.
+        tls: for `mqtts://`; None is the system's trust.
+    """
+
+    url: str
+    client_id: str
+    topics: Sequence[str]
+    version: str = "auto"
+    share: str = ""
+    in_flight: int = 1000
+    session_expiry: int = 604_800
+    tls: ssl.SSLContext | None = None
+    timeout: float = 10.0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class MqttSource:
+    """A subscription that outlives its connections."""
+
+    def __init__(
+        self, options: MqttOptions, accept: Accept, acknowledged: Callable[[], None]
+    ) -> None:
+        """Bind a subscription to what takes its messages.
+
+        Args:
+            acknowledged: called for every message the server was told we have.
+        """
+        self._options = options
+        self._accept = accept
+        self._acknowledged = acknowledged
+        self._version = _first_version(options.version)
+        self.trouble = "not connected yet"
+        """Why nothing comes in at the moment; empty while connected and subscribed."""
+
+    async def run(self) -> NoReturn:
+        """Connect, subscribe and take messages, again and again, until cancelled."""
+        failures = 0
+        while True:
+            try:
+                async with self._connection() as client:
+                    await self._subscribe(client)
+                    failures, self.trouble = 0, ""
+                    _log.info("subscribed to %s", ", ".join(self._options.topics))
+                    await self._consume(client)
+            except* (aiomqtt.MqttError, NotDurable) as group:
+                failures += 1
+                self._failed(group.exceptions[0], failures)
+            await asyncio.sleep(self._options.backoff.delay(failures))
+
+    def _failed(self, error: BaseException, failures: int) -> None:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        self.trouble = f"MQTT server: {error}"
+        if failures == 1:
+            _log.warning("no connection to the MQTT server: %s", error)
+        if self._options.version != "auto":
+            return
+        reason = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+        code = reason.value if isinstance(reason, ReasonCode) else reason
+        if code in _UNSUPPORTED_VERSION:
+            self._version = aiomqtt.ProtocolVersion.V311
+            _log.info("the MQTT server does not speak MQTT 5; using 3.1.1")
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
+        options = self._options
+        address = urlsplit(options.url)
+        if address.scheme not in _DEFAULT_PORTS:
+            raise aiomqtt.MqttError(f"{address.scheme!r} is neither mqtt nor mqtts")
+        five = self._version is aiomqtt.ProtocolVersion.V5
+        client = aiomqtt.Client(
+            address.hostname or "localhost",
+            address.port or _DEFAULT_PORTS[address.scheme],
+            username=unquote(address.username) if address.username else None,
+            password=unquote(address.password) if address.password else None,
+            identifier=options.client_id,
+            protocol=self._version,
+            clean_session=None if five else False,
+            clean_start=False if five else MQTT_CLEAN_START_FIRST_ONLY,
+            properties=self._connect_properties() if five else None,
+            tls_context=self._tls() if address.scheme == "mqtts" else None,
+            timeout=options.timeout,
+        )
+        client._client.manual_ack_set(True)  # noqa: SLF001 - see the module's docstring
+        async with client:
+            yield client
+
+    def _connect_properties(self) -> Properties:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's gap
+        properties.SessionExpiryInterval = self._options.session_expiry
+        properties.ReceiveMaximum = min(self._options.in_flight, _RECEIVE_MAXIMUM)
+        return properties
+
+    def _tls(self) -> ssl.SSLContext:
+        return self._options.tls or ssl.create_default_context()
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        five = self._version is aiomqtt.ProtocolVersion.V5
+        share = f"$share/{self._options.share}/" if self._options.share else ""
+        for topic in self._options.topics:
+            # A retained message is taken once, not at every reconnection.
+            options = SubscribeOptions(qos=1, retainHandling=1) if five else None
+            answers = await client.subscribe(share + topic, qos=1, options=options)
+            for answer in answers:
+                code = answer.value if isinstance(answer, ReasonCode) else answer
+                if code >= _REFUSED:
+                    raise aiomqtt.MqttError(f"subscription to {topic} refused: {answer}")
+
+    async def _consume(self, client: aiomqtt.Client) -> None:
+        accepted: asyncio.Queue[tuple[aiomqtt.Message, Ticket]] = asyncio.Queue(
+            self._options.in_flight
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._acknowledge(client, accepted), name="mqtt-acknowledge")
+            async for message in client.messages:
+                await self._take(message, accepted)
+                while len(client.messages):
+                    arrived = client._queue.get_nowait()  # noqa: SLF001 - see the module's docstring
+                    await self._take(arrived, accepted)
+
+    async def _take(
+        self, message: aiomqtt.Message, accepted: asyncio.Queue[tuple[aiomqtt.Message, Ticket]]
+    ) -> None:
+        ticket = await self._accept(message.topic.value, bytes(message.payload))
+        await accepted.put((message, ticket))
+
+    async def _acknowledge(
+        self, client: aiomqtt.Client, accepted: asyncio.Queue[tuple[aiomqtt.Message, Ticket]]
+    ) -> None:
+        # In the order of arrival, as MQTT wants it; the spool commits in that order anyway.
+        while True:
+            message, ticket = await accepted.get()
+            await ticket.durable()
+            client._client.ack(message.mid, message.qos)  # noqa: SLF001 - see the module's docstring
+            self._acknowledged()
+
+
+def _first_version(version: str) -> aiomqtt.ProtocolVersion:
+    return aiomqtt.ProtocolVersion.V311 if version == "3.1.1" else aiomqtt.ProtocolVersion.V5
