@@ -46,8 +46,11 @@ CORE_DOCUMENT: Final[Mapping[str, Any]] = MappingProxyType(
 )
 """The core @context as ETSI publishes it."""
 
-_MEMO = 10_000
+_MEMO = 4096
 """Names remembered beyond the terms; more than an honest client uses, and a bound for others."""
+
+_MAX_TYPED = 128
+"""Combinations of types remembered per @context."""
 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
@@ -64,6 +67,7 @@ class LdContext:
     """
 
     __slots__ = (
+        "__weakref__",
         "_active",
         "_definitions",
         "_iris",
@@ -147,9 +151,14 @@ class LdContext:
         found = self._typed.get(terms)
         if found is None:
             found = self._scoped(terms, [scope for _, scope in scoped])
-            if len(self._typed) < _MEMO:
+            if len(self._typed) < _MAX_TYPED:
                 self._typed[terms] = found
         return found
+
+    @property
+    def size(self) -> int:
+        """The number of its terms."""
+        return len(self._definitions.terms)
 
     def __repr__(self) -> str:
         return f"LdContext({self.source!r:.200})"

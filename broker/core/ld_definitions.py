@@ -73,29 +73,34 @@ def context_items(source: object) -> list[ContextItem]:
     """
     items = source if isinstance(source, list) else [source]
     for item in items:
-        if isinstance(item, str):
-            if not _ABSOLUTE.fullmatch(item) or len(item) > MAX_TEXT:
-                raise BadRequestData(f"@context: {item!r:.120} is not an absolute URL")
-        elif not isinstance(item, dict):
+        if isinstance(item, dict):
+            _check_url(item.get("@import", "https:"))
+        elif isinstance(item, str):
+            _check_url(item)
+        else:
             raise BadRequestData(
                 f"@context: expected a URL, an object or an array of these, got {item!r:.80}"
             )
     return cast("list[ContextItem]", items)
 
 
-def references(document: object, url: str) -> list[str]:
-    """Return the URLs that the @context of a document fetched from `url` builds upon.
+def document_items(document: object, url: str) -> list[ContextItem]:
+    """Return the URLs and objects of the @context of a document fetched from `url`, URLs absolute.
 
     Raises:
         BadRequestData: the document has no valid `@context` member.
     """
-    found: list[str] = []
-    for item in _document_items(document, url):
-        if isinstance(item, str):
-            found.append(item)
-        elif "@import" in item:
-            found.append(_import_url(item, url))
-    return found
+    if not isinstance(document, Mapping) or "@context" not in document:
+        raise BadRequestData(f"@context: {url:.200} is not a JSON object with an @context")
+    value = document["@context"]
+    items = value if isinstance(value, list) else [value]
+    return [_absolute(item, url) for item in items]
+
+
+def references(items: Sequence[ContextItem]) -> list[str]:
+    """Return the URLs that @context items build upon."""
+    named = [item if isinstance(item, str) else item.get("@import") for item in items]
+    return [url for url in named if url is not None]
 
 
 def flatten(
@@ -184,35 +189,27 @@ class _Walk:
 
 def _walk(items: Sequence[ContextItem], walk: _Walk, path: tuple[str, ...]) -> Iterator[Part]:
     for item in items:
-        if isinstance(item, str):
-            if item in walk.known:
-                continue
-            document = walk.document(item, path)
+        url = item if isinstance(item, str) else item.get("@import")
+        if url is not None and url not in walk.known:
             # An empty part counts against the limit, so that documents full of URLs end, too.
             yield Part({})
-            yield from _walk(_document_items(document, item), walk, (*path, item))
-            continue
-        url = path[-1] if path else ""
-        if "@import" in item:
-            target = _import_url(item, url)
-            imported = _document_items(walk.document(target, path), target)
-            yield from _walk(imported, walk, (*path, target))
-        yield _clean(item, scoped=url in walk.scoped)
+            found = document_items(walk.document(url, path), url)
+            yield from _walk(found, walk, (*path, url))
+        if isinstance(item, dict):
+            yield _clean(item, scoped=bool(path) and path[-1] in walk.scoped)
 
 
-def _document_items(document: object, url: str) -> list[ContextItem]:
-    if not isinstance(document, Mapping) or "@context" not in document:
-        raise BadRequestData(f"@context: {url:.200} is not a JSON object with an @context")
-    value = document["@context"]
-    items = value if isinstance(value, list) else [value]
-    return context_items([urljoin(url, i) if isinstance(i, str) else i for i in items])
+def _absolute(item: object, base: str) -> ContextItem:
+    if isinstance(item, str):
+        item = urljoin(base, item)
+    elif isinstance(item, dict) and isinstance(item.get("@import"), str):
+        item = {**item, "@import": urljoin(base, item["@import"])}
+    return context_items(item)[0]
 
 
-def _import_url(item: Mapping[str, Any], url: str) -> str:
-    target = item["@import"]
-    if not isinstance(target, str):
-        raise BadRequestData("@context: expected a URL as @import")
-    return str(context_items(urljoin(url, target))[0])
+def _check_url(url: object) -> None:
+    if not isinstance(url, str) or len(url) > MAX_TEXT or not _ABSOLUTE.fullmatch(url):
+        raise BadRequestData(f"@context: {url!r:.120} is not an absolute URL")
 
 
 def _clean(item: Mapping[str, Any], *, scoped: bool) -> Part:
