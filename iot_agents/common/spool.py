@@ -128,6 +128,7 @@ class Spool:
         self._counters = counters
         self._clock = clock
         self._room = asyncio.Event()
+        self._drained = asyncio.Event()
         self.arrived = asyncio.Event()
         """Set when rows were added; whoever reads them clears it."""
 
@@ -166,6 +167,12 @@ class Spool:
         while self.full:
             self._room.clear()
             await self._room.wait()
+
+    async def drained(self) -> None:
+        """Wait until every measure is delivered or given up."""
+        while self._pending:
+            self._drained.clear()
+            await self._drained.wait()
 
     def put(self, entry: Entry) -> asyncio.Future[bool]:
         """Queue what a measure brings; calls keep their order.
@@ -228,6 +235,8 @@ class Spool:
         self._pending -= count
         if not self.full:
             self._room.set()
+        if not self._pending:
+            self._drained.set()
 
 
 def _encode(entry: Entry, now: float) -> tuple[str, str, float, str, str, bytes]:

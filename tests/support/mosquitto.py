@@ -1,0 +1,85 @@
+"""A real Mosquitto on a free port, as a process, which tests may stop and start again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+_BINARY = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
+_REQUIRED = os.environ.get("REQUIRE_SERVERS") == "1"
+needs_mosquitto = pytest.mark.skipif(
+    _BINARY is None and not _REQUIRED, reason="mosquitto is not installed"
+)
+_CONFIG = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence true
+persistence_location {directory}/
+autosave_interval 1
+autosave_on_changes true
+max_inflight_messages 0
+max_queued_messages 0
+log_type information
+"""
+
+
+def free_port() -> int:
+    """Return a TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Mosquitto:
+    """One server with its persistence file; `stop` and `start` keep port and file."""
+
+    def __init__(self, directory: Path) -> None:
+        assert _BINARY is not None, "REQUIRE_SERVERS=1, but mosquitto is not installed"
+        self.port = free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._config = directory / "mosquitto.conf"
+        self._config.write_text(_CONFIG.format(port=self.port, directory=directory))
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the process and wait until it listens."""
+        assert _BINARY is not None
+        self._process = await asyncio.create_subprocess_exec(
+            _BINARY, "-c", str(self._config), stderr=asyncio.subprocess.PIPE
+        )
+        await self.logged(b"running")
+
+    async def logged(self, text: bytes) -> None:
+        """Wait until the server logs a line with this text."""
+        assert self._process is not None
+        assert self._process.stderr is not None
+        async with asyncio.timeout(10):
+            while line := await self._process.stderr.readline():
+                if text in line:
+                    return
+        raise AssertionError(f"mosquitto ended before it logged {text!r}")
+
+    async def stop(self) -> None:
+        """Stop the process; it saves what it holds."""
+        assert self._process is not None
+        self._process.terminate()
+        await self._process.communicate()
+
+
+@asynccontextmanager
+async def mosquitto(directory: Path) -> AsyncIterator[Mosquitto]:
+    """Run a server for the time of a test."""
+    server = Mosquitto(directory)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
