@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from broker.api import answers, media, parameters, problems
+from broker.api.entities import answer_query
 from broker.api.request import Request
 from broker.api.routes import Route
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
@@ -70,6 +71,14 @@ async def delete_batch(request: Request) -> web.Response:
     ids = await _array(request)
     result = await operations.delete_batch(request.broker, request.tenant, ids)
     return _updated(result)
+
+
+async def query_batch(request: Request) -> web.StreamResponse:
+    """POST /entityOperations/query."""
+    document, ld_context = await request.document()
+    return await answer_query(
+        request, ld_context, parameters.document_query(request, document, ld_context)
+    )
 
 
 async def _array(request: Request) -> list[Any]:
@@ -162,6 +171,14 @@ ROUTES = (
         merge_batch,
         "mergeBatch",
         frozenset({"options", "format", "observedAt", "lang", "local"}),
+    ),
+    Route(
+        "POST",
+        "/entityOperations/query",
+        query_batch,
+        "queryBatch",
+        parameters.PAGE | {"options", "format", "local", "geometryProperty"},
+        media.ENTITIES,
     ),
     Route("POST", "/entityOperations/delete", delete_batch, "deleteBatch", frozenset({"local"})),
 )

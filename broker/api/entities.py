@@ -17,7 +17,7 @@ from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
 from broker.core.timestamps import check_timestamp
 from broker.operations import entities as operations
-from broker.operations import queries
+from broker.operations import purging, queries
 
 _WRITE = frozenset({"type", "local", "via"})
 
@@ -117,6 +117,15 @@ async def delete_entity(request: Request) -> web.Response:
     entity_id = request.uri("entityId")
     types = parameters.types(request, await request.ld_context())
     await operations.delete_entity(request.broker, request.tenant, entity_id, types=types)
+    return no_content()
+
+
+async def purge_entities(request: Request) -> web.Response:
+    """DELETE /entities."""
+    asked = parameters.purge(request, await request.ld_context())
+    await purging.purge_entities(
+        request.broker, request.tenant, asked.query, keep=asked.keep, drop=asked.drop
+    )
     return no_content()
 
 
@@ -236,6 +245,7 @@ _ATTR = _ATTRS + "/{attrId:[^/]*}"
 ROUTES = (
     Route("POST", "/entities", create_entity, "createEntity", frozenset({"local", "via"})),
     Route("GET", "/entities", query_entities, "queryEntity", parameters.QUERY, media.ENTITIES),
+    Route("DELETE", "/entities", purge_entities, "purgeEntities", parameters.PURGE),
     Route(
         "GET",
         _ENTITY,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from broker.api import media
+from broker.api import media, query_document
 from broker.api.request import Request, read
 from broker.core import projection
 from broker.core.errors import BadRequestData, InvalidRequest
@@ -15,7 +16,7 @@ from broker.core.ld_context import LdContext
 from broker.core.query import geo, ordering, patterns, q, scope
 from broker.core.query import types as type_language
 from broker.core.query.entity_query import EntityQuery, EntitySelector
-from broker.core.query.nodes import OrderBy, TypeNode
+from broker.core.query.nodes import OrderBy, QNode, TypeIs, TypeNode
 from broker.core.representations import Format, Representation
 from broker.operations.broker import Limits
 
@@ -34,6 +35,7 @@ SHOW = frozenset(
 PAGE = frozenset({"limit", "offset", "count"})
 ORDER = frozenset({"orderBy", "orderFrom", "orderGeometry", "collation"})
 RETRIEVE = SHOW | {"type", "local", "entityMap", "entityMapLifetime"}
+PURGE = SELECT | {"keep", "drop"}
 QUERY = SELECT | SHOW | PAGE | ORDER | {"entityMap", "entityMapLifetime", "splitEntities"}
 
 _FORMATS: Mapping[str, Format] = {
@@ -44,6 +46,7 @@ _FORMATS: Mapping[str, Format] = {
 }
 _REMEMBERED = 2048
 _MOST_DIGITS = 12
+_MOST_JOINED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,15 @@ def query(request: Request, ld_context: LdContext) -> Asked:
     return asked
 
 
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What a purge is about: the entities, and the attributes to keep or drop instead of all."""
+
+    query: EntityQuery
+    keep: frozenset[Iri] | None
+    drop: frozenset[Iri] | None
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def _retrieval(raw: str, ld_context: LdContext) -> Asked:
     params = read(raw, RETRIEVE)
@@ -90,9 +102,53 @@ def _retrieval(raw: str, ld_context: LdContext) -> Asked:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _query(raw: str, ld_context: LdContext, limits: Limits) -> Asked:
-    params = read(raw, QUERY)
+    return _asked(read(raw, QUERY), ld_context, limits, selectors=None)
+
+
+def purge(request: Request, ld_context: LdContext) -> Purge:
+    """Read the parameters of a purge (table 6.4.3.3-1).
+
+    Raises:
+        BadRequestData: a value is wrong, or the purge is too wide (clause 5.6.21.4).
+    """
+    params = request.params
+    if "keep" in params and "drop" in params:
+        raise BadRequestData("keep: not together with drop")
+    found = _entity_query(params, ld_context, None)
+    _check_width(params, found)
+    selected = ld_context.for_types(_type_names(found.selectors))
+    return Purge(
+        query=found,
+        keep=_attributes(params, "keep", selected),
+        drop=_attributes(params, "drop", selected),
+    )
+
+
+def _attributes(
+    params: Mapping[str, str], name: str, ld_context: LdContext
+) -> frozenset[Iri] | None:
+    if name not in params:
+        return None
+    names = _list(params, name)
+    return frozenset(ld_context.expand(check_name(one, name)) for one in names)
+
+
+def document_query(request: Request, document: Mapping[str, Any], ld_context: LdContext) -> Asked:
+    """Read a query by POST: its document, with the parameters of the page (clause 6.23)."""
+    params = {**query_document.parameters(document), **request.params}
+    selectors = query_document.selectors(document, ld_context)
+    return _asked(params, ld_context, request.broker.limits, selectors=selectors)
+
+
+def _asked(
+    params: Mapping[str, str],
+    ld_context: LdContext,
+    limits: Limits,
+    *,
+    selectors: tuple[EntitySelector, ...] | None,
+) -> Asked:
     asked = Asked(
-        query=_entity_query(params, ld_context),
+        query=_entity_query(params, ld_context, selectors),
         representation=_representation(params, ld_context),
         types=None,
         geometry_property=_name(params, "geometryProperty", ld_context),
@@ -104,23 +160,18 @@ def _query(raw: str, ld_context: LdContext, limits: Limits) -> Asked:
     return asked
 
 
-def _entity_query(params: Mapping[str, str], ld_context: LdContext) -> EntityQuery:
-    types = _types(params, ld_context)
-    ids = tuple(check_uri(part.strip(), "id") for part in _list(params, "id"))
-    pattern = params.get("idPattern")
-    if pattern is not None:
-        patterns.check(pattern, "idPattern")
-    selectors = (
-        (EntitySelector(types, ids, pattern),)
-        if types is not None or ids or pattern is not None
-        else ()
-    )
-    selected = ld_context.for_types(type_language.names(types)) if types else ld_context
-    expand = frozenset(selected.expand(name) for name in _list(params, "expandValues"))
+def _entity_query(
+    params: Mapping[str, str],
+    ld_context: LdContext,
+    selectors: tuple[EntitySelector, ...] | None,
+) -> EntityQuery:
+    if selectors is None:
+        selectors = _selectors(params, ld_context)
+    selected = ld_context.for_types(_type_names(selectors))
     return EntityQuery(
         selectors=selectors,
         attrs=frozenset(selected.expand(name) for name in _list(params, "attrs")),
-        q=q.parse(params["q"], selected, expand_values=expand) if "q" in params else None,
+        q=_q(params, selected),
         geo=geo.parse(
             georel=params.get("georel"),
             geometry=params.get("geometry"),
@@ -131,6 +182,42 @@ def _entity_query(params: Mapping[str, str], ld_context: LdContext) -> EntityQue
         order=_order(params, selected),
         dataset_ids=_datasets(params) or frozenset(),
     )
+
+
+def _q(params: Mapping[str, str], ld_context: LdContext) -> QNode | None:
+    if "q" not in params:
+        return None
+    coerced = frozenset(ld_context.expand(name) for name in _list(params, "expandValues"))
+    node = q.parse(params["q"], ld_context.expand, coerced=coerced)
+    level = _join_level(params)
+    if q.linked_depth(node) > level:
+        raise BadRequestData(f"q: it follows more relationships than joinLevel ({level}) lets it")
+    return node
+
+
+def _type_names(selectors: tuple[EntitySelector, ...]) -> Iterator[Iri]:
+    for selector in selectors:
+        if selector.types is not None:
+            yield from _named(selector.types)
+
+
+def _named(node: TypeNode) -> Iterator[Iri]:
+    if isinstance(node, TypeIs):
+        yield node.type
+        return
+    for operand in node.operands:
+        yield from _named(operand)
+
+
+def _selectors(params: Mapping[str, str], ld_context: LdContext) -> tuple[EntitySelector, ...]:
+    types = _types(params, ld_context)
+    ids = tuple(check_uri(part.strip(), "id") for part in _list(params, "id"))
+    pattern = params.get("idPattern")
+    if pattern is not None:
+        patterns.finder(pattern, "idPattern")
+    if types is None and not ids and pattern is None:
+        return ()
+    return (EntitySelector(types, ids, None if ids else pattern),)
 
 
 def _order(params: Mapping[str, str], ld_context: LdContext) -> tuple[OrderBy, ...]:
@@ -157,7 +244,7 @@ def _check_width(params: Mapping[str, str], asked: EntityQuery) -> None:
         not any(selector.types is not None for selector in asked.selectors)
         and not asked.attrs
         and asked.geo is None
-        and (asked.q is None or not q.names_attribute(asked.q))
+        and (asked.q is None or not q.attributes(asked.q))
     )
     if wide:
         raise BadRequestData("the query is too wide: give type, attrs, q, georel or local=true")
@@ -178,6 +265,7 @@ def _representation(params: Mapping[str, str], ld_context: LdContext) -> Represe
             pick=params.get("pick"),
             omit=params.get("omit"),
             attrs=params.get("attrs"),
+            join_level=_join_level(params),
         ),
         dataset_ids=_datasets(params),
     )
@@ -224,7 +312,16 @@ def _types(params: Mapping[str, str], ld_context: LdContext) -> TypeNode | None:
     text = params.get("type")
     if text is None or text.strip() == "*":
         return None
-    return type_language.parse(text, ld_context)
+    return type_language.parse(text, ld_context.expand)
+
+
+def _join_level(params: Mapping[str, str]) -> int:
+    """Return how deep linked entities are to be joined, 0 without `join` (clause 4.5.23)."""
+    join = params.get("join", "@none")
+    if join not in {"inline", "flat", "@none"}:
+        raise BadRequestData(f"join: expected inline, flat or @none, got {join!r:.80}")
+    level = _number(params, "joinLevel", 1, least=1, most=_MOST_JOINED)
+    return 0 if join == "@none" else level
 
 
 def _name(params: Mapping[str, str], name: str, ld_context: LdContext) -> Iri | None:
@@ -280,8 +377,10 @@ def _number(params: Mapping[str, str], name: str, default: int, *, most: int | N
     if text is None:
         return default
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
-        raise BadRequestData(f"{name}: expected a whole number from 0, got {text!r:.80}")
+        raise BadRequestData(f"{name}: expected a whole number from {least}, got {text!r:.80}")
     number = int(text)
+    if number < least:
+        raise BadRequestData(f"{name}: at least {least}, got {number}")
     if most is not None and number > most:
         raise BadRequestData(f"{name}: at most {most}, got {number}")
     return number

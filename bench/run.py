@@ -1,0 +1,273 @@
+"""Print what each shape of request reaches, beside what it is to reach (design numbers).
+
+Usage: `python -m bench.run [--entities N] [--seconds S] [ROW …]`. Ratios are of bare aiohttp on the
+same core in the same run; absolute rates vary with the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from aiohttp import ClientSession
+
+from bench.city import TYPE, spots
+from bench.load import free_port, process, resident_mib, wrk
+from bench.notify import notified
+
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(slots=True)
+class Bench:
+    """One run: a broker under load, and the rows measured so far."""
+
+    url: str
+    pid: int
+    seconds: int
+    entities: int
+    workdir: Path
+    rows: list[tuple[str, str, str, bool]] = field(default_factory=list)
+
+    def row(self, name: str, reached: str, wanted: str, *, met: bool) -> None:
+        """Add a row and print it."""
+        self.rows.append((name, reached, wanted, met))
+        print(f"| {name} | {reached} | {wanted} | {'' if met else 'falls short'} |", flush=True)
+
+    def share(self, name: str, path: str, wanted: float, script: str | None = None) -> None:
+        """Measure a shape as a share of bare aiohttp answering the same bytes."""
+        body = asyncio.run(_get(self.url + path)) if script is None else b""
+        with _ceiling(self.workdir, body) as ceiling_url:
+            bare = wrk(ceiling_url, seconds=self.seconds, script=script, workdir=self.workdir)
+        target = self.url + path if script is None else self.url + "/"
+        load = wrk(target, seconds=self.seconds, script=script, workdir=self.workdir)
+        share = load.rate / bare.rate
+        reached = f"{share:.2f} ({load.rate:,.0f} of {bare.rate:,.0f}/s)"
+        if load.errors:
+            reached += f", {load.errors} errors"
+        self.row(name, reached, f"{wanted:.2f}", met=share >= wanted and not load.errors)
+
+
+def _get_entity(bench: Bench) -> None:
+    bench.share(
+        "GET /entities/{id}", "/ngsi-ld/v1/entities/urn:ngsi-ld:ParkingSpot:bench:000001", 0.5
+    )
+
+
+def _get_page(bench: Bench) -> None:
+    bench.share("GET /entities?type&limit=20", f"/ngsi-ld/v1/entities?type={TYPE}&limit=20", 0.2)
+
+
+_PATCH = """
+local n = 0
+request = function()
+  n = n + 1
+  local path = string.format(
+    "/ngsi-ld/v1/entities/urn:ngsi-ld:ParkingSpot:bench:%06d/attrs", n % 100)
+  if BARE then path = "/" end
+  return wrk.format("PATCH", path, {["Content-Type"] = "application/json"},
+    '{"temperature":{"type":"Property","value":' .. (n % 400) / 10 ..
+    ',"unitCode":"CEL","observedAt":"2026-05-01T09:00:00.000Z"}}')
+end
+"""
+
+_POST = """
+local n = 0
+math.randomseed(os.time())
+local run = math.random(1, 1000000000)
+request = function()
+  n = n + 1
+  local path = "/ngsi-ld/v1/entities"
+  if BARE then path = "/" end
+  return wrk.format("POST", path, {["Content-Type"] = "application/json"},
+    '{"id":"urn:ngsi-ld:Sensor:' .. run .. ":" .. n .. '","type":"Sensor",' ..
+    '"temperature":{"type":"Property","value":21.5,"unitCode":"CEL"},' ..
+    '"humidity":{"type":"Property","value":0.4},"status":{"type":"Property","value":"ok"},' ..
+    '"name":{"type":"Property","value":"sensor"},' ..
+    '"location":{"type":"GeoProperty","value":{"type":"Point","coordinates":[5.4,43.5]}}}')
+end
+"""
+
+
+def _write(name: str, script: str, wanted: float) -> Callable[[Bench], None]:
+    def measure(bench: Bench) -> None:
+        with _ceiling(bench.workdir, b"") as bare_url:
+            bare = wrk(
+                bare_url,
+                seconds=bench.seconds,
+                script="BARE = true" + script,
+                workdir=bench.workdir,
+            )
+        load = wrk(
+            bench.url, seconds=bench.seconds, script="BARE = false" + script, workdir=bench.workdir
+        )
+        share = load.rate / bare.rate
+        reached = f"{share:.2f} ({load.rate:,.0f} of {bare.rate:,.0f}/s)"
+        if load.errors:
+            reached += f", {load.errors} errors"
+        bench.row(name, reached, f"{wanted:.2f}", met=share >= wanted and not load.errors)
+
+    return measure
+
+
+def _upsert(bench: Bench) -> None:
+    count = asyncio.run(_upsert_all(bench.url, min(bench.entities, 20_000), prefix="upsert"))
+    rate = count[0] / count[1]
+    bench.row(
+        "POST /entityOperations/upsert, 100",
+        f"{rate:,.0f} entities/s",
+        "10,000",
+        met=rate >= 10_000,
+    )
+
+
+def _fill(bench: Bench) -> None:
+    count, took = asyncio.run(_upsert_all(bench.url, bench.entities))
+    memory = resident_mib(bench.pid)
+    bench.row(
+        f"memory with {count:,} entities",
+        f"{memory:.0f} MiB (filled in {took:.0f} s)",
+        "500 MiB for 100,000",
+        met=memory <= 500,  # noqa: PLR2004 - the number to reach
+    )
+
+
+def _queries(bench: Bench) -> None:
+    shapes = {
+        "type+q": f"/ngsi-ld/v1/entities?type={TYPE}&q=temperature>35;status==%22free%22&limit=20",
+        "type+near": f"/ngsi-ld/v1/entities?type={TYPE}&georel=near;maxDistance==500"
+        "&geometry=Point&coordinates=[5.4,43.5]&limit=20",
+    }
+    for name, path in shapes.items():
+        latencies = asyncio.run(_latencies(bench.url, path, connections=4, seconds=bench.seconds))
+        p95 = latencies[int(len(latencies) * 0.95)]
+        bench.row(
+            f"{name} over {bench.entities:,}",
+            f"p95 {p95:.1f} ms",
+            "p95 20 ms",
+            met=p95 <= 20,  # noqa: PLR2004
+        )
+
+
+def _depth(bench: Bench) -> None:
+    base = f"/ngsi-ld/v1/entities?type={TYPE}&limit=20&offset="
+    depth = max(bench.entities - 100, 0)
+    first = asyncio.run(_latencies(bench.url, base + "0", connections=1, seconds=2))
+    deep = asyncio.run(_latencies(bench.url, base + str(depth), connections=1, seconds=2))
+    ratio = deep[len(deep) // 2] / first[len(first) // 2]
+    bench.row(f"page at depth {depth:,}", f"{ratio:.2f} of page 1", "1.20", met=ratio <= 1.2)  # noqa: PLR2004
+
+
+def _notifications(bench: Bench) -> None:
+    result = asyncio.run(notified(bench.url, seconds=bench.seconds, rate=1000))
+    bench.row(
+        "updates/s, one subscription each",
+        f"{result.rate:,.0f}/s, {result.lost} lost, {result.doubled} doubled,"
+        f" p99 {result.p99:.0f} ms",
+        "1,000/s, 0, 0, 250 ms",
+        met=not result.lost and not result.doubled and result.p99 <= 250,  # noqa: PLR2004
+    )
+
+
+ROWS: dict[str, Callable[[Bench], None]] = {
+    "get": _get_entity,
+    "page": _get_page,
+    "patch": _write("PATCH /entities/{id}/attrs", _PATCH, 0.2),
+    "post": _write("POST /entities", _POST, 0.15),
+    "upsert": _upsert,
+    "notify": _notifications,
+    "fill": _fill,
+    "query": _queries,
+    "depth": _depth,
+}
+
+
+async def _get(url: str) -> bytes:
+    async with ClientSession() as session, session.get(url) as response:
+        response.raise_for_status()
+        return await response.read()
+
+
+async def _upsert_all(url: str, count: int, *, prefix: str = "bench") -> tuple[int, float]:
+    started = time.perf_counter()
+    encode = msgspec.json.encode
+    async with ClientSession(headers=_JSON) as session:
+        batch = []
+        for entity in spots(count):
+            entity["id"] = entity["id"].replace("bench", prefix)
+            batch.append(entity)
+            if len(batch) == 100 or int(entity["id"][-6:]) == count - 1:  # noqa: PLR2004
+                path = url + "/ngsi-ld/v1/entityOperations/upsert"
+                async with session.post(path, data=encode(batch)) as response:
+                    response.raise_for_status()
+                batch = []
+    return count, time.perf_counter() - started
+
+
+async def _latencies(url: str, path: str, *, connections: int, seconds: int) -> list[float]:
+    """Return the sorted milliseconds of requests that differ, so that no answer is remembered."""
+    found: list[float] = []
+    limit = time.perf_counter() + seconds
+    chance = random.Random(7)  # noqa: S311 - reproducible, not secret
+
+    async def ask(session: ClientSession) -> None:
+        while time.perf_counter() < limit:
+            varied = path.replace("temperature>35", f"temperature>{30 + chance.random() * 9:.3f}")
+            varied = varied.replace("[5.4,43.5]", f"[{5.4 + chance.random() / 20:.5f},43.5]")
+            started = time.perf_counter()
+            async with session.get(url + varied) as response:
+                await response.read()
+                response.raise_for_status()
+            found.append((time.perf_counter() - started) * 1000)
+
+    async with ClientSession() as session, asyncio.TaskGroup() as tasks:
+        for _ in range(connections):
+            tasks.create_task(ask(session))
+    return sorted(found)
+
+
+@contextmanager
+def _ceiling(workdir: Path, body: bytes) -> Iterator[str]:
+    path = workdir / "ceiling.json"
+    path.write_bytes(body)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    with process([sys.executable, "-m", "bench.ceiling", str(port), str(path)], url):
+        yield url
+
+
+def main() -> None:
+    """Run the rows and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], metavar="ROW")
+    parser.add_argument("--entities", type=int, default=100_000)
+    parser.add_argument("--seconds", type=int, default=5)
+    chosen = parser.parse_args()
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as directory:
+        workdir = Path(directory)
+        command = [sys.executable, "-m", "bench.broker", str(port), str(workdir / "data")]
+        with process(command, url + "/health") as broker:
+            bench = Bench(url, broker.pid, chosen.seconds, chosen.entities, workdir)
+            print("| shape | reached | at least | |\n| --- | --- | --- | --- |")
+            memory = resident_mib(broker.pid)
+            bench.row("idle memory", f"{memory:.0f} MiB", "100 MiB", met=memory <= 100)  # noqa: PLR2004
+            asyncio.run(_upsert_all(url, 100))
+            for name in chosen.rows or ROWS:
+                ROWS[name](bench)
+    short = [row[0] for row in bench.rows if not row[3]]
+    print(f"\n{len(bench.rows) - len(short)} reached, {len(short)} fall short: {', '.join(short)}")
+
+
+if __name__ == "__main__":
+    main()
