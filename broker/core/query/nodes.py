@@ -30,6 +30,10 @@ class AnyOf(Generic[N]):
     operands: tuple[N, ...]
 
 
+Selection: TypeAlias = "N | AllOf[Selection[N]] | AnyOf[Selection[N]]"
+"""Leaves of one language, joined by and and or."""
+
+
 @dataclass(frozen=True, slots=True)
 class TypeIs:
     """The entity has this type, possibly among others."""
@@ -37,7 +41,7 @@ class TypeIs:
     type: Iri
 
 
-TypeNode: TypeAlias = "TypeIs | AllOf[TypeNode] | AnyOf[TypeNode]"
+TypeNode: TypeAlias = Selection[TypeIs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class ScopeIs:
     subtree: bool = False
 
 
-ScopeNode: TypeAlias = "ScopeIs | AllOf[ScopeNode] | AnyOf[ScopeNode]"
+ScopeNode: TypeAlias = Selection[ScopeIs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +91,17 @@ class Kind(Enum):
     NUMBER = "number"
     TEXT = "text"
     BOOLEAN = "boolean"
-    URI = "uri"
-    DATE_TIME = "dateTime"
-    DATE = "date"
     TIME = "time"
+    DATE = "date"
+    DATE_TIME = "dateTime"
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
     """A value to compare with.
 
-    `value` is a float or int, a str, or a bool; of times it is a float: seconds since the epoch
-    (dateTime, date: its midnight) or since midnight (time). The kind keeps `1` and `true` apart.
+    `value` is a number, a text (URIs too) or a bool; of times it is microseconds, since the epoch
+    or since midnight (`values.temporal`). The kind keeps `1` and `true` apart.
     """
 
     kind: Kind
@@ -121,7 +124,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The value is (`negated`: is not) one of the literals or in one of the ranges."""
+    """The value is (`negated`: is not) one of the literals or in the range, bounds included."""
 
     path: Path
     literals: tuple[Literal, ...] = ()
@@ -148,7 +151,9 @@ class Fits:
 
 
 QLeaf: TypeAlias = Exists | Absent | Equals | Compares | Fits
-QNode: TypeAlias = "QLeaf | AllOf[QNode] | AnyOf[QNode]"
+"""A condition on one path. Several instances of an attribute are alternatives: one has to match."""
+
+QNode: TypeAlias = Selection[QLeaf]
 
 Coordinates: TypeAlias = "tuple[float, ...] | tuple[Coordinates, ...]"
 
