@@ -7,7 +7,7 @@ random numbers, so that a device more or less changes nothing for the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -18,6 +18,8 @@ from rigel.demo import frames
 from rigel.demo.city import TIME_ZONE, Bay, City, Evse, Probe
 from rigel.demo.rhythms import RHYTHMS
 
+PARKING_SENSOR: Final = "tps110"
+SOIL_PROBE: Final = "dl-trs21"
 _LOCAL: Final = ZoneInfo(TIME_ZONE)
 _PROBE_INTERVAL: Final = timedelta(hours=2)
 _HEARTBEAT_HOUR: Final = 4
@@ -30,10 +32,15 @@ _DRIEST: Final = 160.0
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """A LoRaWAN frame as the network server received it."""
+    """A LoRaWAN frame as the network server received it.
+
+    Attributes:
+        profile: what the network server calls this kind of device.
+    """
 
     at: datetime
     dev_eui: str
+    profile: str
     f_cnt: int
     f_port: int
     payload: bytes
@@ -77,37 +84,37 @@ class Story:
     stays: tuple[Stay, ...]
 
 
-def tell(city: City, start: datetime, *, days: int, seed: int) -> Story:
-    """Let the city live for some days.
+def tell(city: City, start: datetime, length: timedelta, *, seed: int) -> Story:
+    """Let the city live for some time.
 
     Args:
         city: what stands where.
         start: the first instant, usually a local midnight; with its zone.
-        days: how many days of 24 hours.
+        length: how long, in hours as they pass.
         seed: another seed is another story.
     """
     start = start.astimezone(UTC)  # arithmetic on local times would bend on days of 23 or 25 hours
-    end = start + timedelta(days=days)
+    end = start + length
     events: list[Event] = []
     stays: list[Stay] = []
     for bay in city.bays:
         random = _random_of(bay.dev_eui, seed)
         own = list(_stays(bay, start, end, random))
         stays += own
-        events += _numbered(bay.dev_eui, _bay_frames(own, bay, start, end, random))
+        events += _numbered(bay.dev_eui, PARKING_SENSOR, _bay_frames(own, bay, start, end, random))
         if bay.evse is not None:
             events += _charging(own, bay.evse, end, random)
     for probe in city.probes:
         random = _random_of(probe.dev_eui, seed)
-        events += _numbered(probe.dev_eui, _probe_frames(probe, start, end, random))
+        events += _numbered(probe.dev_eui, SOIL_PROBE, _probe_frames(probe, start, end, random))
     events.sort(key=_when)
     return Story(start, end, tuple(events), tuple(stays))
 
 
-def first_day(now: datetime, days: int) -> datetime:
-    """Return the local midnight from which `days` whole days fit before now."""
-    today = now.astimezone(_LOCAL).replace(hour=0, minute=0, second=0, microsecond=0)
-    return today - timedelta(days=days)
+def first_midnight(now: datetime, length: timedelta) -> datetime:
+    """Return the last local midnight from which a story of this length is over by now."""
+    latest = (now - length).astimezone(_LOCAL)
+    return latest.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def air_temperature(at: datetime) -> float:
@@ -198,10 +205,10 @@ def _probe_frames(probe: Probe, start: datetime, end: datetime, random: Random) 
         at += _PROBE_INTERVAL
 
 
-def _numbered(dev_eui: str, told: Iterator[_Frame] | list[_Frame]) -> Iterator[Uplink]:
+def _numbered(dev_eui: str, profile: str, told: Iterable[_Frame]) -> Iterator[Uplink]:
     in_order = sorted(told, key=lambda frame: frame[0])
     for f_cnt, (at, (f_port, payload)) in enumerate(in_order):
-        yield Uplink(at, dev_eui, f_cnt, f_port, payload)
+        yield Uplink(at, dev_eui, profile, f_cnt, f_port, payload)
 
 
 def _random_of(dev_eui: str, seed: int) -> Random:

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rigel.demo.city import City, build_city
-from rigel.demo.story import EvseChange, Stay, Story, Uplink, first_day, tell
+from rigel.demo.story import EvseChange, Stay, Story, Uplink, first_midnight, tell
 
 START = datetime(2026, 6, 17, tzinfo=ZoneInfo("Europe/Paris"))
+LENGTH = timedelta(days=3)
 
 
 @pytest.fixture(scope="module")
@@ -20,17 +21,17 @@ def city() -> City:
 
 @pytest.fixture(scope="module")
 def story(city: City) -> Story:
-    return tell(city, START, days=3, seed=1)
+    return tell(city, START, LENGTH, seed=1)
 
 
 def test_the_same_seed_tells_the_same_story(city: City, story: Story) -> None:
-    again = tell(city, START, days=3, seed=1)
+    again = tell(city, START, LENGTH, seed=1)
 
     assert again == story
 
 
 def test_another_seed_tells_another_story(city: City, story: Story) -> None:
-    other = tell(city, START, days=3, seed=2)
+    other = tell(city, START, LENGTH, seed=2)
 
     assert other.events != story.events
 
@@ -128,17 +129,18 @@ def test_the_market_is_busier_at_noon_than_at_night(story: Story) -> None:
     ("now", "expected"),
     [
         (datetime(2026, 6, 20, 12, tzinfo=UTC), "2026-06-17T00:00:00+02:00"),
-        (datetime(2026, 6, 19, 23, tzinfo=UTC), "2026-06-17T00:00:00+02:00"),
+        (datetime(2026, 6, 20, 8, tzinfo=UTC), "2026-06-17T00:00:00+02:00"),
+        (datetime(2026, 6, 20, 7, tzinfo=UTC), "2026-06-16T00:00:00+02:00"),
         (datetime(2026, 3, 30, 12, tzinfo=UTC), "2026-03-27T00:00:00+01:00"),
     ],
-    ids=["by day", "after local midnight", "over the change to summer time"],
+    ids=["by day", "just over", "not over today", "over the change to summer time"],
 )
-def test_the_first_day_begins_at_a_local_midnight(now: datetime, expected: str) -> None:
-    assert first_day(now, 3).isoformat() == expected
+def test_the_first_midnight_begins_at_a_local_midnight(now: datetime, expected: str) -> None:
+    assert first_midnight(now, timedelta(hours=82)).isoformat() == expected
 
 
 def test_three_days_over_the_change_to_summer_time_are_72_hours(city: City) -> None:
-    story = tell(city, datetime(2026, 3, 28, tzinfo=ZoneInfo("Europe/Paris")), days=3, seed=1)
+    story = tell(city, datetime(2026, 3, 28, tzinfo=ZoneInfo("Europe/Paris")), LENGTH, seed=1)
 
     assert story.end - story.start == timedelta(hours=72)
 

@@ -1,0 +1,60 @@
+"""What the running platform says of itself, read from its metrics pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aiohttp import ClientSession, ClientTimeout
+from prometheus_client.parser import text_string_to_metric_families
+
+_TIMEOUT: Final = ClientTimeout(total=10.0)
+_FIRST_WAIT: Final = 0.005
+_LONGEST_WAIT: Final = 0.1
+
+Counts = Mapping[str, float]
+"""Metrics by name, each summed over its labels."""
+
+
+class NeverTrue(Exception):
+    """Something that was waited for did not become true in time; the text says how it stands."""
+
+
+class Facts:
+    """The metrics of some servers, as one."""
+
+    def __init__(self, session: ClientSession, *urls: str) -> None:
+        """Name the servers by their roots; the owner of the session closes it."""
+        self._session = session
+        self._urls = urls
+
+    async def read(self) -> Counts:
+        """Return all metrics as they are now."""
+        counts: dict[str, float] = {}
+        for url in self._urls:
+            async with self._session.get(url + "/metrics", timeout=_TIMEOUT) as response:
+                response.raise_for_status()
+                text = await response.text()
+            for family in text_string_to_metric_families(text):
+                for sample in family.samples:
+                    counts[sample.name] = counts.get(sample.name, 0.0) + sample.value
+        return counts
+
+    async def until(self, true: Callable[[Counts], bool], what: str, limit: float) -> Counts:
+        """Read again and again until the counts satisfy a condition, and return them.
+
+        Raises:
+            NeverTrue: that took longer than `limit` seconds.
+        """
+        wait = _FIRST_WAIT
+        counts: Counts = {}
+        try:
+            async with asyncio.timeout(limit):
+                while not true(counts := await self.read()):
+                    await asyncio.sleep(wait)
+                    wait = min(wait * 1.5, _LONGEST_WAIT)
+        except TimeoutError as error:
+            shown = ", ".join(f"{name} {value:g}" for name, value in sorted(counts.items()))
+            raise NeverTrue(f"{what} not after {limit:g} s: {shown}") from error
+        return counts
