@@ -41,7 +41,7 @@ class TypeIs:
     type: Iri
 
 
-TypeNode: TypeAlias = Selection[TypeIs]
+TypeNode: TypeAlias = "Selection[TypeIs]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class ScopeIs:
     subtree: bool = False
 
 
-ScopeNode: TypeAlias = Selection[ScopeIs]
+ScopeNode: TypeAlias = "Selection[ScopeIs]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Fits:
 QLeaf: TypeAlias = Exists | Absent | Equals | Compares | Fits
 """A condition on one path. Several instances of an attribute are alternatives: one has to match."""
 
-QNode: TypeAlias = Selection[QLeaf]
+QNode: TypeAlias = "Selection[QLeaf]"
 
 Coordinates: TypeAlias = "tuple[float, ...] | tuple[Coordinates, ...]"
 
