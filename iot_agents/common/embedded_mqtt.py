@@ -9,6 +9,12 @@ PUBLISH), are guarded by tests.
 
 The publisher of a message that cannot be kept is disconnected: MQTT 3.1.1 knows no refusal, and
 clients send again what was not acknowledged when they have reconnected.
+
+amqtt reads an MQTT 5 CONNECT as if it were 3.1.1 and waits for bytes that never come. So the head
+of a connection is read here first, and a client of MQTT 5 is told which version is spoken:
+
+    fixed header  1 byte type and flags, 1 to 4 bytes remaining length
+    protocol      2 bytes length, the name (`MQTT`), 1 byte level (4 is 3.1.1, 5 is 5)
 """
 
 from __future__ import annotations
@@ -20,7 +26,9 @@ from contextlib import asynccontextmanager
 
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 from amqtt.broker import Broker, BrokerContext
+from amqtt.codecs_amqtt import read_or_raise
 from amqtt.contexts import BrokerConfig, ListenerConfig
+from amqtt.errors import AMQTTError, NoDataError
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.mqtt.publish import PublishPacket
 from amqtt.plugins.manager import PluginManager
@@ -33,6 +41,11 @@ _log = logging.getLogger(__name__)
 _ANONYMOUS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
 _MAX_CONNECTIONS = 1000
 _MAX_UNANSWERED = 2000
+_CONNECT_TIMEOUT = 10.0
+_LONGEST_FIXED_HEADER = 5
+_LONGEST_NAME = 6
+_LEVEL_5 = b"\x05"
+_VERSION_REFUSED = bytes((0x20, 3, 0, 0x84, 0))
 
 
 class _Handler(BrokerProtocolHandler):  # type: ignore[misc] # amqtt says nothing of its types
@@ -72,6 +85,39 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc] # amqtt says nothin
         await ticket.durable()
 
 
+class _Replay(ReaderAdapter):  # type: ignore[misc] # amqtt says nothing of its types
+    """A reader whose first bytes were read already."""
+
+    def __init__(self, reader: ReaderAdapter, head: bytes) -> None:
+        self._reader = reader
+        self._head = head
+
+    async def read(self, n: int = -1) -> bytes:
+        taken, self._head = (self._head, b"") if n < 0 else (self._head[:n], self._head[n:])
+        if len(taken) == n:
+            return taken
+        rest: bytes = await self._reader.read(n if n < 0 else n - len(taken))
+        return taken + rest
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+
+async def _read_head(reader: ReaderAdapter) -> bytes:
+    head = await read_or_raise(reader, 2)
+    while head[-1] & 0x80 and len(head) < _LONGEST_FIXED_HEADER:
+        head += await read_or_raise(reader, 1)
+    length = await read_or_raise(reader, 2)
+    name_and_level = await read_or_raise(reader, min(int.from_bytes(length), _LONGEST_NAME) + 1)
+    return bytes(head + length + name_and_level)
+
+
+def _check_version(head: bytes, writer: WriterAdapter) -> None:
+    if head.endswith(_LEVEL_5):
+        writer.write(_VERSION_REFUSED)
+        raise AMQTTError("MQTT 5 is not spoken here")
+
+
 class _Broker(Broker):  # type: ignore[misc] # amqtt says nothing of its types
     """amqtt with our handler on every connection."""
 
@@ -85,9 +131,19 @@ class _Broker(Broker):  # type: ignore[misc] # amqtt says nothing of its types
     async def _initialize_client_session(
         self, reader: ReaderAdapter, writer: WriterAdapter, remote_address: str, remote_port: int
     ) -> tuple[BrokerProtocolHandler, Session]:
-        _, session = await super()._initialize_client_session(
-            reader, writer, remote_address, remote_port
-        )
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                head = await _read_head(reader)
+                _check_version(head, writer)
+                _, session = await super()._initialize_client_session(
+                    _Replay(reader, head), writer, remote_address, remote_port
+                )
+        except TimeoutError as error:
+            await writer.close()
+            raise AMQTTError("no CONNECT came in time") from error
+        except (AMQTTError, NoDataError):
+            await writer.close()
+            raise
         return _Handler(self.plugins_manager, self._accept, self._acknowledged), session
 
     @property

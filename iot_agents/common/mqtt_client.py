@@ -82,8 +82,10 @@ class MqttSource:
         self._accept = accept
         self._acknowledged = acknowledged
         self._version = _first_version(options.version)
+        self.subscribed = asyncio.Event()
+        """Set while connected and subscribed."""
         self.trouble = "not connected yet"
-        """Why nothing comes in at the moment; empty while connected and subscribed."""
+        """Why nothing comes in at the moment; empty while subscribed."""
 
     async def run(self) -> NoReturn:
         """Connect, subscribe and take messages, again and again, until cancelled."""
@@ -93,10 +95,12 @@ class MqttSource:
                 async with self._connection() as client:
                     await self._subscribe(client)
                     failures, self.trouble = 0, ""
+                    self.subscribed.set()
                     _log.info("subscribed to %s", ", ".join(self._options.topics))
                     await self._consume(client)
             except* (aiomqtt.MqttError, NotDurable) as group:
                 failures += 1
+                self.subscribed.clear()
                 self._failed(group.exceptions[0], failures)
             await asyncio.sleep(self._options.backoff.delay(failures))
 
@@ -151,9 +155,12 @@ class MqttSource:
         five = self._version is aiomqtt.ProtocolVersion.V5
         share = f"$share/{self._options.share}/" if self._options.share else ""
         for topic in self._options.topics:
-            # A retained message is taken once, not at every reconnection.
-            options = SubscribeOptions(qos=1, retainHandling=1) if five else None
-            answers = await client.subscribe(share + topic, qos=1, options=options)
+            if five:
+                # A retained message is taken once, not at every reconnection.
+                once = SubscribeOptions(qos=1, retainHandling=1)
+                answers = await client.subscribe(share + topic, options=once)
+            else:
+                answers = await client.subscribe(share + topic, qos=1)
             for answer in answers:
                 code = answer.value if isinstance(answer, ReasonCode) else answer
                 if code >= _REFUSED:

@@ -1,0 +1,296 @@
+"""MQTT in, against a real Mosquitto and the embedded broker: nothing acknowledged too early."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiomqtt
+import pytest
+
+from iot_agents.common.backoff import Backoff
+from iot_agents.common.embedded_mqtt import embedded_broker
+from iot_agents.common.measure import Outcome, Ticket
+from iot_agents.common.mqtt_client import MqttOptions, MqttSource
+from tests.support.mosquitto import Mosquitto, mosquitto, needs_mosquitto
+
+QUICK = Backoff(first=0.01, limit=0.1)
+
+
+class Disk:
+    """Takes messages; they become durable when the test says so."""
+
+    def __init__(self, *, durable: bool = True) -> None:
+        self.durable = durable
+        self.payloads: list[bytes] = []
+        self.tickets: list[asyncio.Future[bool]] = []
+        self.acknowledgements = 0
+        self._changed = asyncio.Event()
+
+    async def accept(self, _topic: str, payload: bytes) -> Ticket:
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self.durable:
+            stored.set_result(True)
+        self.payloads.append(payload)
+        self.tickets.append(stored)
+        self._changed.set()
+        return Ticket(Outcome.SPOOLED, stored)
+
+    def acknowledged(self) -> None:
+        self.acknowledgements += 1
+        self._changed.set()
+
+    async def took(self, count: int) -> list[bytes]:
+        async with asyncio.timeout(10):
+            while len(self.payloads) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.payloads
+
+    async def acked(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.acknowledgements < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+def options(url: str, **more: object) -> MqttOptions:
+    given = {"client_id": "agent", "topics": ("up/#",), "backoff": QUICK, **more}
+    return MqttOptions(url=url, **given)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def source(given: MqttOptions, disk: Disk) -> AsyncIterator[MqttSource]:
+    """Run a source until the block ends, as a process would that is then stopped."""
+    running = MqttSource(given, disk.accept, disk.acknowledged)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(running.run())
+        async with asyncio.timeout(10):
+            await running.subscribed.wait()
+        yield running
+        task.cancel()
+
+
+@asynccontextmanager
+async def publisher(url: str) -> AsyncIterator[aiomqtt.Client]:
+    address = urlsplit(url)
+    assert address.hostname is not None
+    assert address.port is not None
+    async with aiomqtt.Client(address.hostname, address.port, timeout=5) as client:
+        client.pending_calls_threshold = 10_000
+        yield client
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    async with mosquitto(tmp_path) as running:
+        yield running
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_messages_arrive_in_order_and_are_acknowledged(
+    server: Mosquitto, version: str
+) -> None:
+    disk = Disk()
+    async with source(options(server.url, version=version), disk), publisher(server.url) as client:
+        for number in range(200):
+            await client.publish("up/1", str(number), qos=1)
+
+        assert await disk.took(200) == [str(number).encode() for number in range(200)]
+        await disk.acked(200)
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_what_is_not_durable_comes_again_to_the_next_process(
+    server: Mosquitto, version: str
+) -> None:
+    chosen = options(server.url, version=version)
+    before = Disk(durable=False)
+    async with source(chosen, before), publisher(server.url) as client:
+        await client.publish("up/1", b"one", qos=1)
+        await client.publish("up/1", b"two", qos=1)
+        await before.took(2)
+        before.tickets[0].set_result(True)
+        await before.acked(1)
+
+    after = Disk()
+    async with source(chosen, after):
+        assert await after.took(1) == [b"two"]
+        await after.acked(1)
+
+
+@needs_mosquitto
+async def test_what_is_published_while_the_agent_is_away_is_kept_for_it(server: Mosquitto) -> None:
+    async with source(options(server.url), Disk()):
+        pass
+    async with publisher(server.url) as client:
+        await client.publish("up/1", b"meanwhile", qos=1)
+
+    disk = Disk()
+    async with source(options(server.url), disk):
+        assert await disk.took(1) == [b"meanwhile"]
+
+
+@needs_mosquitto
+async def test_a_restarted_server_is_subscribed_to_again(server: Mosquitto) -> None:
+    disk = Disk()
+    async with source(options(server.url), disk) as running:
+        await server.stop()
+        await server.start()
+        async with asyncio.timeout(10):
+            await running.subscribed.wait()
+
+        async with publisher(server.url) as client:
+            await client.publish("up/1", b"after", qos=1)
+        assert await disk.took(1) == [b"after"]
+
+
+@needs_mosquitto
+async def test_a_disk_that_fails_leaves_the_message_with_the_server(server: Mosquitto) -> None:
+    disk = Disk(durable=False)
+    async with source(options(server.url), disk), publisher(server.url) as client:
+        await client.publish("up/1", b"one", qos=1)
+        await disk.took(1)
+        disk.durable = True
+        disk.tickets[0].set_exception(_disk_full())
+
+        assert await disk.took(2) == [b"one", b"one"]
+        await disk.acked(1)
+        assert disk.acknowledgements == 1
+
+
+@needs_mosquitto
+async def test_no_more_messages_are_taken_than_may_be_in_flight(server: Mosquitto) -> None:
+    disk = Disk(durable=False)
+    async with (
+        source(options(server.url, in_flight=3), disk),
+        publisher(server.url) as client,
+    ):
+        for number in range(10):
+            await client.publish("up/1", str(number), qos=1)
+        await disk.took(3)
+        async with publisher(server.url) as other, asyncio.timeout(5):
+            # The server answers in order, so by now a fourth message would have come.
+            await other.subscribe("nothing")
+            await other.publish("nothing", b"", qos=1)
+        assert len(disk.payloads) == 3
+
+        disk.durable = True
+        for ticket in list(disk.tickets):
+            ticket.set_result(True)
+        assert len(await disk.took(10)) == 10
+
+
+@needs_mosquitto
+async def test_two_instances_share_the_load(server: Mosquitto) -> None:
+    first, second = Disk(), Disk()
+    async with (
+        source(options(server.url, share="agents", client_id="one"), first),
+        source(options(server.url, share="agents", client_id="two"), second),
+        publisher(server.url) as client,
+    ):
+        for number in range(20):
+            await client.publish("up/1", str(number), qos=1)
+        await first.took(10)
+        await second.took(10)
+
+        together = sorted(first.payloads + second.payloads, key=int)
+        assert together == [str(number).encode() for number in range(20)]
+
+
+async def test_a_server_of_mqtt_3_is_found_out_and_spoken_to() -> None:
+    async with embedded_broker("127.0.0.1", 0, Disk().accept, lambda: None) as url:
+        disk = Disk()
+        async with source(options(url), disk), publisher(url) as client:
+            await client.publish("up/1", b"hello", qos=1)
+
+            assert await disk.took(1) == [b"hello"]
+
+
+async def test_the_embedded_broker_acknowledges_a_publisher_when_the_message_is_durable() -> None:
+    disk = Disk(durable=False)
+    async with (
+        embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url,
+        publisher(url) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        published = group.create_task(client.publish("up/1", b"one", qos=1))
+        await disk.took(1)
+        await client.subscribe("anything")  # answered, though the message before it is not
+        assert not published.done()
+
+        disk.tickets[0].set_result(True)
+        await published
+
+        await disk.acked(1)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_the_embedded_broker_takes_every_quality_of_service(qos: int) -> None:
+    disk = Disk()
+    async with (
+        embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url,
+        publisher(url) as client,
+    ):
+        await client.publish("up/1", b"one", qos=qos)
+
+        assert await disk.took(1) == [b"one"]
+
+
+async def test_the_embedded_broker_keeps_the_order_of_a_publisher() -> None:
+    disk = Disk()
+    async with (
+        embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url,
+        publisher(url) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(300):
+            group.create_task(client.publish("up/1", str(number), qos=1))
+        await disk.acked(300)
+
+        assert disk.payloads == [str(number).encode() for number in range(300)]
+
+
+async def test_the_embedded_broker_hangs_up_on_a_message_it_cannot_keep() -> None:
+    disk = Disk(durable=False)
+    async with embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url:
+        with pytest.raises(aiomqtt.MqttError):
+            await _publish_in_vain(url, disk)
+
+        disk.durable = True
+        async with publisher(url) as client:
+            await client.publish("up/1", b"one", qos=1)
+        assert disk.acknowledgements == 1
+
+
+async def test_the_embedded_broker_hands_messages_to_other_subscribers() -> None:
+    disk = Disk()
+    async with (
+        embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url,
+        publisher(url) as subscriber,
+        publisher(url) as client,
+    ):
+        await subscriber.subscribe("up/#", qos=1)
+        await client.publish("up/1", b"one", qos=1)
+
+        message = await anext(aiter(subscriber.messages))
+        assert message.payload == b"one"
+
+
+async def _publish_in_vain(url: str, disk: Disk) -> None:
+    async with publisher(url) as client:
+        await client.publish("up/0", b"", qos=0)
+        await disk.took(1)
+        disk.tickets[0].set_exception(_disk_full())
+        async for _ in client.messages:
+            raise AssertionError("nothing was subscribed to")
+
+
+def _disk_full() -> Exception:
+    return sqlite3.OperationalError("database or disk is full")
