@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -15,14 +16,16 @@ from aiohttp import web
 from broker.api.app import make_app
 from broker.api.cors import Cors
 from broker.api.metrics import Metrics
-from broker.contexts import Contexts
+from broker.contexts.resolution import Contexts
 from broker.core.errors import NgsiLdError
 from broker.egress import Egress, EgressPolicy
 from broker.operations.broker import Broker, Limits
+from broker.operations.subscriptions import load
 from broker.settings import Settings
 from broker.store.sqlite.store import SqliteStore, open_store
 from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
+from broker.subscriptions.policy import DeliveryPolicy
 from broker.subscriptions.registry import SubscriptionRegistry
 
 _log = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ class RunningBroker:
 async def serve(
     settings: Settings,
     *,
-    bundled: Mapping[str, Mapping[str, Any]] | None = None,
+    bundled: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     clock: Callable[[], datetime] = _wall_clock,
 ) -> AsyncIterator[RunningBroker]:
     """Run a broker until the block ends.
@@ -67,46 +70,69 @@ async def serve(
         allowed=tuple(part.strip() for part in settings.egress_allow.split(",") if part.strip()),
         timeout=settings.notification_timeout,
     )
-    matcher = SubscriptionMatcher(clock)
-    async with (
-        Egress(policy) as egress,
-        Notifier.open(settings, egress, clock) as notifier,
-        open_store(
-            settings.data_dir / "broker.db",
-            matcher,
-            notifier.accept,
+    registry = SubscriptionRegistry()
+    matcher = SubscriptionMatcher()
+    async with AsyncExitStack() as stack:
+        egress = await stack.enter_async_context(Egress(policy))
+        notifier = Notifier(
+            registry,
+            egress,
             clock,
-            readers=settings.readers,
-            max_queued=settings.max_queued_writes,
-            cached_entities=settings.cached_entities,
-        ) as store,
-    ):
+            DeliveryPolicy(
+                timeout=settings.notification_timeout, attempts=settings.notification_attempts
+            ),
+        )
+        store = await stack.enter_async_context(
+            open_store(
+                settings.data_dir / "broker.db",
+                matcher,
+                notifier.accept,
+                clock,
+                readers=settings.readers,
+                max_queued=settings.max_queued_writes,
+                cached_entities=settings.cached_entities,
+            )
+        )
+        contexts = Contexts(
+            store.documents,
+            egress,
+            clock=clock,
+            bundled=bundled,
+            mirror=settings.context_mirror,
+            fetch=settings.context_fetch,
+        )
+        await stack.enter_async_context(contexts)
         broker = Broker(
             entities=store.entities,
             documents=store.documents,
             subscriptions=store.subscriptions,
             outbox=store.outbox,
-            contexts=Contexts(store.documents, egress, bundled=bundled or {}),
-            registry=SubscriptionRegistry(),
+            contexts=contexts,
+            registry=registry,
             egress=egress,
             clock=clock,
             limits=Limits(settings.max_batch, settings.default_limit, settings.max_limit),
         )
-        async with asyncio.TaskGroup() as tasks:
-            sweeper = tasks.create_task(_sweep(store, settings.sweep_interval), name="sweeper")
-            try:
-                async with _listen(broker, settings, store) as url:
-                    yield RunningBroker(url, broker, notifier)
-            finally:
-                sweeper.cancel()
+        await stack.enter_async_context(load(broker))
+        await stack.enter_async_context(notifier.deliver(store.outbox))
+        await stack.enter_async_context(_sweeping(store, settings.sweep_interval))
+        gauges = _gauges(store, notifier)
+        contexts.public_url = url = await stack.enter_async_context(
+            _listen(broker, settings, Metrics(gauges))
+        )
+        yield RunningBroker(url, broker, notifier)
+
+
+def _gauges(store: SqliteStore, notifier: Notifier) -> Callable[[], Mapping[str, float]]:
+    def read() -> Mapping[str, float]:
+        return {"queued_writes": float(store.writer.queued), **notifier.gauges()}
+
+    return read
 
 
 @asynccontextmanager
-async def _listen(broker: Broker, settings: Settings, store: SqliteStore) -> AsyncIterator[str]:
-    metrics = Metrics(lambda: {"queued_writes": store.writer.queued})
-    app = make_app(
-        broker, metrics, max_body=settings.max_body, cors=Cors(settings.cors_origins)
-    )
+async def _listen(broker: Broker, settings: Settings, metrics: Metrics) -> AsyncIterator[str]:
+    app = make_app(broker, metrics, max_body=settings.max_body, cors=Cors(settings.cors_origins))
     runner = web.AppRunner(
         app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, auto_decompress=False
     )
@@ -120,6 +146,16 @@ async def _listen(broker: Broker, settings: Settings, store: SqliteStore) -> Asy
         yield f"http://{host}:{port}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _sweeping(store: SqliteStore, interval: float) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        sweeper = tasks.create_task(_sweep(store, interval), name="sweeper")
+        try:
+            yield
+        finally:
+            sweeper.cancel()
 
 
 async def _sweep(store: SqliteStore, interval: float) -> None:

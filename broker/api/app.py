@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import hdrs, web
 
-from broker.api import batch, contexts, entities, health, problems, subscriptions
+from broker.api import batch, contexts, discovery, entities, health, problems, subscriptions
 from broker.api.cors import Cors
 from broker.api.keys import BROKER
 from broker.api.media import Refused
@@ -23,6 +23,7 @@ ROOT = "/ngsi-ld/v1"
 ROUTES: tuple[Route, ...] = (
     *entities.ROUTES,
     *batch.ROUTES,
+    *discovery.ROUTES,
     *subscriptions.ROUTES,
     *contexts.ROUTES,
 )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from broker.api import answers, media, parameters
 from broker.api.answers import no_content
-from broker.api.rendering import array, entity_bytes, feature_collection
+from broker.api.rendering import (
+    array,
+    entity_bytes,
+    feature_collection,
+    linked_bytes,
+    with_context,
+)
 from broker.api.request import Request
 from broker.api.routes import Route
 from broker.core.errors import BadRequestData, InvalidRequest, ResourceNotFound
@@ -17,7 +24,8 @@ from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
 from broker.core.timestamps import check_timestamp
 from broker.operations import entities as operations
-from broker.operations import purging, queries
+from broker.operations import linking, purging, queries
+from broker.store.interface import StoredEntity
 
 _WRITE = frozenset({"type", "local", "via"})
 
@@ -37,12 +45,14 @@ async def retrieve_entity(request: Request) -> web.StreamResponse:
     stored = await queries.retrieve_entity(
         request.broker, request.tenant, entity_id, types=asked.types
     )
-    body = entity_bytes(
-        stored, ld_context, asked.representation, request.accept, asked.geometry_property
-    )
-    if not body:
+    items = await _items(request, ld_context, asked, [stored])
+    if not items[0]:
         raise ResourceNotFound(f"entity {entity_id} has none of the members asked for")
-    return answers.rendered(request, body, ld_context)
+    if asked.join == "flat":
+        return _list(request, ld_context, items, {})
+    if request.accept == media.GEO_JSON:
+        return _features(request, ld_context, items[0], {})
+    return answers.rendered(request, items[0], ld_context)
 
 
 async def query_entities(request: Request) -> web.StreamResponse:
@@ -66,16 +76,49 @@ async def answer_query(
     headers = answers.page_links(request, limit=asked.limit, offset=asked.offset, more=page.more)
     if page.count is not None:
         headers["NGSILD-Results-Count"] = str(page.count)
-    items = [
-        entity_bytes(
-            stored, ld_context, asked.representation, request.accept, asked.geometry_property
-        )
-        for stored in page.entities
-    ]
-    body = (
-        feature_collection(items, ld_context) if request.accept == media.GEO_JSON else array(items)
+    items = await _items(request, ld_context, asked, page.entities)
+    return _list(request, ld_context, items, headers)
+
+
+async def _items(
+    request: Request,
+    ld_context: LdContext,
+    asked: parameters.Asked,
+    entities: Sequence[StoredEntity],
+) -> list[bytes]:
+    """Render entities, with those that they link to where that is asked for (clause 4.5.23)."""
+    form = (ld_context, asked.representation, request.accept, asked.geometry_property)
+    if asked.join is None:
+        return [entity_bytes(stored, *form) for stored in entities]
+    linked = await linking.linked_entities(
+        request.broker,
+        request.tenant,
+        entities,
+        level=asked.join_level,
+        contained_by=asked.contained_by,
     )
-    return answers.rendered(request, body, ld_context, headers)
+    if asked.join == "flat":
+        return [entity_bytes(stored, *form) for stored in (*entities, *linked.values())]
+    return [linked_bytes(stored, *form, linked) for stored in entities]
+
+
+def _list(
+    request: Request, ld_context: LdContext, items: Iterable[bytes], headers: dict[str, str]
+) -> web.Response:
+    if request.accept == media.GEO_JSON:
+        return _features(request, ld_context, feature_collection(items), headers)
+    return answers.rendered(request, array(items), ld_context, headers)
+
+
+def _features(
+    request: Request, ld_context: LdContext, body: bytes, headers: dict[str, str]
+) -> web.Response:
+    """Answer GeoJSON: its @context in the body, unless the client prefers it in a Link (6.3.6)."""
+    if media.prefers(request.raw.headers.get("Prefer", ""), "body") == "json":
+        headers = {**headers, "Preference-Applied": "body=json"}
+        return answers.rendered(request, body, ld_context, headers)
+    body = with_context(body, ld_context)
+    return web.Response(body=body, headers={"Content-Type": media.GEO_JSON, **headers})
 
 
 async def merge_entity(request: Request) -> web.Response:

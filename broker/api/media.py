@@ -111,6 +111,19 @@ def context_link(header: str) -> str | None:
     return found[0] if found else None
 
 
+@lru_cache(maxsize=256)
+def prefers(header: str, preference: str) -> str | None:
+    """Return the value a Prefer header gives a preference, None when it has none (RFC 7240).
+
+    Names are taken without regard to case; the first value given counts.
+    """
+    for part in header.split(","):
+        name, _, value = part.partition(";")[0].partition("=")
+        if name.strip().lower() == preference:
+            return value.strip().strip('"')
+    return None
+
+
 def link_to(url: str) -> str:
     """Return a Link header's value for the @context of an answer."""
     return f'<{url}>; rel="{CONTEXT_REL}"; type="{LD_JSON}"'

@@ -16,7 +16,7 @@ from broker.core.ld_context import LdContext
 from broker.core.query import geo, ordering, patterns, q, scope
 from broker.core.query import types as type_language
 from broker.core.query.entity_query import EntityQuery, EntitySelector
-from broker.core.query.nodes import OrderBy, QNode, TypeIs, TypeNode
+from broker.core.query.nodes import GeoQuery, OrderBy, QNode, TypeIs, TypeNode
 from broker.core.representations import Format, Representation
 from broker.operations.broker import Limits
 
@@ -47,6 +47,7 @@ _FORMATS: Mapping[str, Format] = {
 _REMEMBERED = 2048
 _MOST_DIGITS = 12
 _MOST_JOINED = 10
+_GEO = ("georel", "geometry", "coordinates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,21 @@ class Asked:
     representation: Representation
     types: TypeNode | None
     geometry_property: Iri | None
+    join: str | None = None
+    join_level: int = 0
+    contained_by: frozenset[Iri] = frozenset()
     limit: int = 0
     offset: int = 0
     count: bool = False
 
 
 def retrieval(request: Request, ld_context: LdContext) -> Asked:
-    """Read the parameters of a retrieval (table 6.5.3.1-1)."""
+    """Read the parameters of a retrieval (table 6.5.3.1-1).
+
+    Raises:
+        BadRequestData: a value is wrong, or does not go with the media type.
+    """
+    _check_geometry_property(request)
     return _retrieval(request.raw.rel_url.raw_query_string, ld_context)
 
 
@@ -74,10 +83,13 @@ def query(request: Request, ld_context: LdContext) -> Asked:
         BadRequestData: a value is wrong, or the query is too wide (clause 5.7.2.4).
         InvalidRequest: `format` or `options` is wrong.
     """
-    asked = _query(request.raw.rel_url.raw_query_string, ld_context, request.broker.limits)
+    _check_geometry_property(request)
+    return _query(request.raw.rel_url.raw_query_string, ld_context, request.broker.limits)
+
+
+def _check_geometry_property(request: Request) -> None:
     if request.accept != media.GEO_JSON and "geometryProperty" in request.params:
         raise BadRequestData(f"geometryProperty: only with Accept: {media.GEO_JSON}")
-    return asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +104,15 @@ class Purge:
 @lru_cache(maxsize=_REMEMBERED)
 def _retrieval(raw: str, ld_context: LdContext) -> Asked:
     params = read(raw, RETRIEVE)
+    level = _join_level(params)
     return Asked(
         query=EntityQuery(),
         representation=_representation(params, ld_context),
         types=_types(params, ld_context),
         geometry_property=_name(params, "geometryProperty", ld_context),
+        join=None if level == 0 else params["join"],
+        join_level=level,
+        contained_by=_contained_by(params, level),
     )
 
 
@@ -147,11 +163,15 @@ def _asked(
     *,
     selectors: tuple[EntitySelector, ...] | None,
 ) -> Asked:
+    level = _join_level(params)
     asked = Asked(
         query=_entity_query(params, ld_context, selectors),
         representation=_representation(params, ld_context),
         types=None,
         geometry_property=_name(params, "geometryProperty", ld_context),
+        join=None if level == 0 else params["join"],
+        join_level=level,
+        contained_by=_contained_by(params, level),
         limit=_number(params, "limit", limits.default_limit, most=limits.max_limit),
         offset=_number(params, "offset", 0),
         count=_flag(params, "count"),
@@ -172,12 +192,7 @@ def _entity_query(
         selectors=selectors,
         attrs=frozenset(selected.expand(name) for name in _list(params, "attrs")),
         q=_q(params, selected),
-        geo=geo.parse(
-            georel=params.get("georel"),
-            geometry=params.get("geometry"),
-            coordinates=params.get("coordinates"),
-            geoproperty=selected.expand(params.get("geoproperty", "location")),
-        ),
+        geo=_geo(params, selected),
         scope=scope.parse(params["scopeQ"]) if "scopeQ" in params else None,
         order=_order(params, selected),
         dataset_ids=_datasets(params) or frozenset(),
@@ -187,12 +202,28 @@ def _entity_query(
 def _q(params: Mapping[str, str], ld_context: LdContext) -> QNode | None:
     if "q" not in params:
         return None
-    coerced = frozenset(ld_context.expand(name) for name in _list(params, "expandValues"))
-    node = q.parse(params["q"], ld_context.expand, coerced=coerced)
+    node = q.parse(
+        params["q"], ld_context.expand, expand_values=frozenset(_list(params, "expandValues"))
+    )
     level = _join_level(params)
     if q.linked_depth(node) > level:
         raise BadRequestData(f"q: it follows more relationships than joinLevel ({level}) lets it")
     return node
+
+
+def _geo(params: Mapping[str, str], ld_context: LdContext) -> GeoQuery | None:
+    given = [name for name in _GEO if name in params]
+    if not given:
+        return None
+    for name in _GEO:
+        if name not in params:
+            raise BadRequestData(f"{name}: expected beside {given[0]}")
+    return geo.parse(
+        params["georel"],
+        params["geometry"],
+        params["coordinates"],
+        ld_context.expand(params.get("geoproperty", "location")),
+    )
 
 
 def _type_names(selectors: tuple[EntitySelector, ...]) -> Iterator[Iri]:
@@ -324,6 +355,12 @@ def _join_level(params: Mapping[str, str]) -> int:
     return 0 if join == "@none" else level
 
 
+def _contained_by(params: Mapping[str, str], level: int) -> frozenset[Iri]:
+    if "containedBy" in params and level == 0:
+        raise BadRequestData("containedBy: only together with join")
+    return frozenset(check_uri(part, "containedBy") for part in _list(params, "containedBy"))
+
+
 def _name(params: Mapping[str, str], name: str, ld_context: LdContext) -> Iri | None:
     return ld_context.expand(params[name]) if name in params else None
 
@@ -372,7 +409,9 @@ def page(request: Request) -> tuple[int, int, bool]:
     )
 
 
-def _number(params: Mapping[str, str], name: str, default: int, *, most: int | None = None) -> int:
+def _number(
+    params: Mapping[str, str], name: str, default: int, *, least: int = 0, most: int | None = None
+) -> int:
     text = params.get(name)
     if text is None:
         return default

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from broker.api import media
 from broker.core import geojson, representations
-from broker.core.identifiers import Iri
+from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.ld_context import LdContext
 from broker.core.representations import Representation
 from broker.store.interface import StoredEntity
@@ -42,12 +42,16 @@ def _render(
     representation: Representation,
     accept: str,
     geometry_property: Iri | None,
+    linked: Mapping[Iri, ExpandedEntity] | None = None,
 ) -> bytes:
+    entity = stored.entity
     if accept == media.GEO_JSON:
         name = geometry_property or ld_context.expand("location")
-        feature = geojson.feature(stored.entity, ld_context, representation, geometry_property=name)
+        feature = geojson.feature(
+            entity, ld_context, representation, geometry_property=name, linked=linked
+        )
         return b"" if feature is None else _encode(feature)
-    document = representations.render(stored.entity, ld_context, representation)
+    document = representations.render(entity, ld_context, representation, linked=linked)
     if document is None:
         return b""
     if accept == media.LD_JSON:
@@ -55,13 +59,29 @@ def _render(
     return _encode(document)
 
 
+def linked_bytes(
+    stored: StoredEntity,
+    ld_context: LdContext,
+    representation: Representation,
+    accept: str,
+    geometry_property: Iri | None,
+    linked: Mapping[Iri, StoredEntity],
+) -> bytes:
+    """Return an entity with others inline at its relationships; not kept, as others are in it."""
+    entities = {key: one.entity for key, one in linked.items()}
+    return _render(stored, ld_context, representation, accept, geometry_property, linked=entities)
+
+
 def array(items: Iterable[bytes]) -> bytes:
     """Join rendered entities to a JSON array, passing over those of which nothing was left."""
     return b"[" + b",".join(item for item in items if item) + b"]"
 
 
-def feature_collection(items: Iterable[bytes], ld_context: LdContext | None) -> bytes:
-    """Join rendered features to a FeatureCollection, with an @context if it is to have one."""
-    head = b'{"type":"FeatureCollection","features":'
-    tail = b"}" if ld_context is None else b',"@context":' + _encode(ld_context.source) + b"}"
-    return head + array(items) + tail
+def feature_collection(items: Iterable[bytes]) -> bytes:
+    """Join rendered features to a FeatureCollection without @context."""
+    return b'{"type":"FeatureCollection","features":' + array(items) + b"}"
+
+
+def with_context(document: bytes, ld_context: LdContext) -> bytes:
+    """Add the @context to a rendered JSON object."""
+    return document[:-1] + b',"@context":' + _encode(ld_context.source) + b"}"

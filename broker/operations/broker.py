@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.contexts import Contexts
+from broker.contexts.resolution import Contexts
 from broker.core.errors import NgsiLdError
 from broker.core.timestamps import format_timestamp
 from broker.egress import Egress

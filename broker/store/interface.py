@@ -98,6 +98,25 @@ class Commit:
     deliveries: Sequence[Delivery]
 
 
+@dataclass(frozen=True, slots=True)
+class TypeUse:
+    """A type that entities have: how many, and which attributes they have in which kinds."""
+
+    type: Iri
+    count: int
+    attributes: Mapping[Iri, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeUse:
+    """An attribute that entities have: how many, in which kinds, and the types of the entities."""
+
+    attribute: Iri
+    count: int
+    kinds: frozenset[str]
+    types: frozenset[Iri]
+
+
 class EntityStore(Protocol):
     """Entities of all tenants."""
 
@@ -141,6 +160,14 @@ class EntityStore(Protocol):
 
     async def count(self, tenant: Tenant, query: EntityQuery) -> int:
         """Count all entities that match."""
+        ...
+
+    async def types(self, tenant: Tenant) -> list[TypeUse]:
+        """List the types that entities have, by name."""
+        ...
+
+    async def attributes(self, tenant: Tenant) -> list[AttributeUse]:
+        """List the attributes that entities have, by name."""
         ...
 
     async def tenants(self) -> list[Tenant]:

@@ -150,7 +150,7 @@ class EntityTransaction:
             )
         index.write(cursor, self.terms, number, seq, before, after)
         event = EntityChanged(tenant, entity_id, before, after, at, version)
-        self._pending[tenant, entity_id] = Held(seq, StoredEntity(after, version, earliest_expiry))
+        self._pending[tenant, entity_id] = Held(seq, StoredEntity(after, version, expiry))
         self._record(cursor, seq, event)
 
     def _delete(
