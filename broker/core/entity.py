@@ -17,19 +17,21 @@ a value, if one does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.core import vocabulary
 from broker.core.attribute import (
     RESERVED_IRIS,
+    Bare,
     Instances,
     read_attribute,
     read_fragment,
     read_simplified,
 )
 from broker.core.errors import BadRequestData
+from broker.core.geometry import check_geometry
 from broker.core.identifiers import NGSI_LD_NULL, Fragment, Iri, check_uri
 from broker.core.ld_context import CORE
 from broker.core.reader import Reader, date_time
@@ -115,14 +117,13 @@ def _read(document: object, ld_context: LdContext, read: ReadAttribute, *, whole
         if iri in attributes or iri in RESERVED_IRIS:
             _refuse(iri, name, attributes)
         attributes[iri] = read(reader, iri, value, name)
-    for iri in _GEO_IRIS & attributes.keys():
-        _check_geo(iri, attributes[iri])
     return _fragment(reader, members, attributes)
 
 
 def _fragment(
     reader: Reader, members: dict[str, Any], attributes: dict[Iri, Instances]
 ) -> Fragment:
+    _check_geo(attributes)
     members["attributes"] = attributes
     if reader.nested_null is not None:
         members["nestedNull"] = reader.nested_null
@@ -177,11 +178,15 @@ def _refuse(iri: Iri, name: str, attributes: dict[Iri, Instances]) -> None:
     raise BadRequestData(f"{name}: is a term of the core model and no attribute name")
 
 
-def _check_geo(iri: Iri, instances: Instances) -> None:
-    for instance in instances.values():
-        if isinstance(instance, dict) and instance.get("type", "GeoProperty") != "GeoProperty":
-            name = CORE.compact(iri)
-            raise BadRequestData(f"{name}.type: expected GeoProperty, got {instance['type']}")
+def _check_geo(attributes: Mapping[Iri, Instances]) -> None:
+    """Check that `location` and its like are GeoProperties (clause 4.7.1)."""
+    for iri in _GEO_IRIS & attributes.keys():
+        for instance in attributes[iri].values():
+            if isinstance(instance, Bare):
+                check_geometry(instance.value, instance.where)
+            elif instance is not None and instance.get("type", "GeoProperty") != "GeoProperty":
+                name = CORE.compact(iri)
+                raise BadRequestData(f"{name}.type: expected GeoProperty, got {instance['type']}")
 
 
 def _read_id(reader: Reader, members: dict[str, Any], name: str, value: Any) -> None:

@@ -53,7 +53,7 @@ def _objects(reader: Reader, value: Any, where: str) -> Any:
 
 def _target(value: Any, where: str) -> str:
     if value == NGSI_LD_NULL:
-        raise BadRequestData(f"{where}: {NGSI_LD_NULL} deletes no array items")
+        raise BadRequestData(f"{where}: {NGSI_LD_NULL} deletes nothing here")
     return check_uri(value, where)
 
 

@@ -68,8 +68,11 @@ class Reader:
         except BadRequestData as error:
             raise BadRequestData(f"{where}: {error.detail}") from error
 
-    def scan(self, value: Any, where: str, depth: int = 0) -> None:
+    def scan(self, value: Any, where: str, depth: int = 0, *, deletes: bool = True) -> None:
         """Look for nulls in an array or object, and for nesting that is too deep.
+
+        Args:
+            deletes: a null may delete a key here; nothing can be deleted inside an array.
 
         Raises:
             BadRequestData: there is a null where nothing can be deleted, or the value is nested
@@ -78,21 +81,25 @@ class Reader:
         if depth > vocabulary.MAX_VALUE_DEPTH:
             raise BadRequestData(f"{where:.200}: nested deeper than {vocabulary.MAX_VALUE_DEPTH}")
         if type(value) is dict:
-            self._scan_object(value, where, depth)
+            self._scan_object(value, where, depth, deletes=deletes)
             return
         for place, item in enumerate(value):
             kind = type(item)
             if kind is dict or kind is list:
-                self.scan(item, f"{where}[{place}]", depth + 1)
+                self.scan(item, f"{where}[{place}]", depth + 1, deletes=False)
             elif item == NGSI_LD_NULL:
-                raise BadRequestData(f"{where}[{place}]: {NGSI_LD_NULL} deletes no array items")
+                raise BadRequestData(f"{where}[{place}]: {NGSI_LD_NULL} deletes nothing here")
 
-    def _scan_object(self, value: Mapping[str, Any], where: str, depth: int) -> None:
+    def _scan_object(
+        self, value: Mapping[str, Any], where: str, depth: int, *, deletes: bool
+    ) -> None:
         for key, item in value.items():
             kind = type(item)
             if kind is dict or kind is list:
-                self.scan(item, f"{where}.{key}", depth + 1)
+                self.scan(item, f"{where}.{key}", depth + 1, deletes=deletes)
             elif item == NGSI_LD_NULL:
+                if not deletes:
+                    raise BadRequestData(f"{where}.{key}: {NGSI_LD_NULL} deletes nothing here")
                 self.null(f"{where}.{key}")
                 self.nested_null = f"{where}.{key}"
 
