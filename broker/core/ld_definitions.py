@@ -215,6 +215,8 @@ def _check_url(url: object) -> None:
 def _clean(item: Mapping[str, Any], *, scoped: bool) -> Part:
     kept: dict[str, Any] = {}
     scopes: dict[str, dict[str, Any]] = {}
+    if "@context" in item:
+        raise BadRequestData("@context: an @context within an @context")
     for term, value in item.items():
         if _says_nothing(term, value):
             continue
