@@ -9,7 +9,16 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import hdrs, web
 
-from broker.api import batch, contexts, discovery, entities, health, problems, subscriptions
+from broker.api import (
+    batch,
+    contexts,
+    discovery,
+    entities,
+    health,
+    openapi,
+    problems,
+    subscriptions,
+)
 from broker.api.cors import Cors
 from broker.api.keys import BROKER
 from broker.api.media import Refused
@@ -27,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     *subscriptions.ROUTES,
     *contexts.ROUTES,
 )
+_WORTH_COMPRESSING = 2048
 _log = logging.getLogger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,7 +51,7 @@ def make_app(broker: Broker, metrics: Metrics, *, max_body: int, cors: Cors) -> 
     app[BROKER] = broker
     app[METRICS] = metrics
     _add(app, ROUTES, metrics, cors)
-    for method, path, handler in health.HANDLERS:
+    for method, path, handler in (*health.HANDLERS, *openapi.handlers(ROOT, ROUTES)):
         app.router.add_route(method, path, handler)
     app.router.add_route(hdrs.METH_ANY, "/{path:.*}", _unknown_path)
     return app
@@ -81,12 +91,24 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
         tenant = raw.headers.get("NGSILD-Tenant")
         if tenant is not None:
             response.headers["NGSILD-Tenant"] = tenant
+        _compress(raw, response)
         if cors.origins:
             cors.allow(raw, response)
         counted(response.status, time.perf_counter() - started)
         return response
 
     return handle
+
+
+def _compress(request: web.Request, response: web.StreamResponse) -> None:
+    """Send a larger body compressed to a client that takes it so."""
+    if (
+        isinstance(response, web.Response)
+        and hdrs.ACCEPT_ENCODING in request.headers
+        and isinstance(response.body, bytes)
+        and len(response.body) >= _WORTH_COMPRESSING
+    ):
+        response.enable_compression()
 
 
 def _other_methods(allowed: list[str], cors: Cors) -> _Handler:

@@ -19,6 +19,7 @@ from broker.api.rendering import (
 from broker.api.request import Request
 from broker.api.routes import Route
 from broker.core.errors import BadRequestData, InvalidRequest, ResourceNotFound
+from broker.core.etag import entity_tag, parse_tags
 from broker.core.fragments import Applied
 from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
@@ -45,14 +46,28 @@ async def retrieve_entity(request: Request) -> web.StreamResponse:
     stored = await queries.retrieve_entity(
         request.broker, request.tenant, entity_id, types=asked.types
     )
+    tag = _tag(stored)
+    known = request.raw.headers.get("If-None-Match")
+    if known is not None and asked.join is None:
+        tags = parse_tags(known, "If-None-Match")
+        if tags is None or tag in tags:
+            return web.Response(status=304, headers={"ETag": tag})
     items = await _items(request, ld_context, asked, [stored])
     if not items[0]:
         raise ResourceNotFound(f"entity {entity_id} has none of the members asked for")
     if asked.join == "flat":
         return _list(request, ld_context, items, {})
     if request.accept == media.GEO_JSON:
-        return _features(request, ld_context, items[0], {})
-    return answers.rendered(request, items[0], ld_context)
+        return _features(request, ld_context, items[0], {"ETag": tag})
+    return answers.rendered(request, items[0], ld_context, {"ETag": tag})
+
+
+def _tag(stored: StoredEntity) -> str:
+    """Return the entity tag of a state, made once."""
+    tag = stored.renderings.get("ETag")
+    if tag is None:
+        tag = stored.renderings["ETag"] = entity_tag(stored.entity).encode()
+    return tag.decode()
 
 
 async def query_entities(request: Request) -> web.StreamResponse:
@@ -135,7 +150,7 @@ async def merge_entity(request: Request) -> web.Response:
         observed_at=None if observed_at is None else check_timestamp(observed_at, "observedAt"),
         lang=request.params.get("lang"),
         simplified=parameters.simplified(request),
-        types=parameters.types(request, ld_context),
+        narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()
 
@@ -150,7 +165,7 @@ async def replace_entity(request: Request) -> web.Response:
         entity_id,
         document,
         ld_context,
-        types=parameters.types(request, ld_context),
+        narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()
 
@@ -158,8 +173,8 @@ async def replace_entity(request: Request) -> web.Response:
 async def delete_entity(request: Request) -> web.Response:
     """DELETE /entities/{entityId}."""
     entity_id = request.uri("entityId")
-    types = parameters.types(request, await request.ld_context())
-    await operations.delete_entity(request.broker, request.tenant, entity_id, types=types)
+    narrowing = parameters.narrowing(request, await request.ld_context())
+    await operations.delete_entity(request.broker, request.tenant, entity_id, narrowing=narrowing)
     return no_content()
 
 
@@ -184,7 +199,7 @@ async def append_attrs(request: Request) -> web.Response:
         document,
         ld_context,
         overwrite=overwrite,
-        types=parameters.types(request, ld_context),
+        narrowing=parameters.narrowing(request, ld_context),
     )
     return _applied(applied)
 
@@ -199,7 +214,7 @@ async def update_entity(request: Request) -> web.Response:
         entity_id,
         document,
         ld_context,
-        types=parameters.types(request, ld_context),
+        narrowing=parameters.narrowing(request, ld_context),
     )
     return _applied(applied)
 
@@ -227,7 +242,7 @@ async def update_attrs(request: Request) -> web.Response:
         parameters.attribute(request, ld_context),
         document,
         ld_context,
-        types=parameters.types(request, ld_context),
+        narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()
 
@@ -243,7 +258,7 @@ async def replace_attrs(request: Request) -> web.Response:
         parameters.attribute(request, ld_context),
         document,
         ld_context,
-        types=parameters.types(request, ld_context),
+        narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()
 
@@ -272,7 +287,7 @@ async def delete_attrs(request: Request) -> web.Response:
         parameters.attribute(request, ld_context),
         dataset_id=None if dataset_id is None else _dataset(dataset_id),
         delete_all=request.flag("deleteAll"),
-        types=parameters.types(request, ld_context),
+        narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()
 

@@ -11,6 +11,7 @@ from broker.api import media, query_document
 from broker.api.request import Request, read
 from broker.core import projection
 from broker.core.errors import BadRequestData, InvalidRequest
+from broker.core.etag import parse_tags
 from broker.core.identifiers import Iri, check_name, check_uri
 from broker.core.ld_context import LdContext
 from broker.core.query import geo, ordering, patterns, q, scope
@@ -19,6 +20,7 @@ from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.core.query.nodes import GeoQuery, OrderBy, QNode, TypeIs, TypeNode
 from broker.core.representations import Format, Representation
 from broker.operations.broker import Limits
+from broker.operations.changes import ANY, Narrowing
 
 SELECT = frozenset(
     {
@@ -325,9 +327,15 @@ def simplified(request: Request) -> bool:
     return bool(name or chosen)
 
 
-def types(request: Request, ld_context: LdContext) -> TypeNode | None:
-    """Return the type selection that narrows what an operation is about (clause 4.17)."""
-    return _types(request.params, ld_context)
+def narrowing(request: Request, ld_context: LdContext) -> Narrowing:
+    """Return what must be true of an entity to be written: type (4.17), state (If-Match)."""
+    state = request.raw.headers.get("If-Match")
+    if state is None and "type" not in request.params:
+        return ANY
+    return Narrowing(
+        types=_types(request.params, ld_context),
+        tags=None if state is None else parse_tags(state, "If-Match"),
+    )
 
 
 def attribute(request: Request, ld_context: LdContext) -> Iri:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from broker.core import fragments
-from broker.core.errors import AlreadyExists, ResourceNotFound
+from broker.core.errors import AlreadyExists, PreconditionFailed, ResourceNotFound
+from broker.core.etag import entity_tag
 from broker.core.identifiers import ExpandedEntity, Fragment, Iri
 from broker.core.query.evaluate import of_types
 from broker.core.query.nodes import TypeNode
@@ -14,18 +16,37 @@ from broker.store.interface import Change, Changed
 ChangeExisting = Callable[[ExpandedEntity], Changed]
 
 
-def existing(entity_id: Iri, change: ChangeExisting, types: TypeNode | None = None) -> Change:
-    """Return a change that needs the entity to be there, and of the types if any are given.
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What must be true of the entity for an operation to touch it.
+
+    Attributes:
+        types: the type selection (clause 4.17); None is any type.
+        tags: the entity tags of which its state must have one; None is any state.
+    """
+
+    types: TypeNode | None = None
+    tags: frozenset[str] | None = None
+
+
+ANY = Narrowing()
+
+
+def existing(entity_id: Iri, change: ChangeExisting, narrowing: Narrowing = ANY) -> Change:
+    """Return a change that needs the entity to be there, and as the narrowing has it.
 
     The change raises:
-        ResourceNotFound: there is no such entity.
+        ResourceNotFound: there is no such entity, or it is of another type.
+        PreconditionFailed: it is in another state.
     """
 
     def checked(current: ExpandedEntity | None) -> Changed:
         if current is None:
             raise ResourceNotFound(f"there is no entity {entity_id}")
-        if types is not None and not of_types(types, current):
+        if narrowing.types is not None and not of_types(narrowing.types, current):
             raise ResourceNotFound(f"entity {entity_id} is not of the type asked for")
+        if narrowing.tags is not None and entity_tag(current) not in narrowing.tags:
+            raise PreconditionFailed(f"If-Match: entity {entity_id} is in another state")
         return change(current)
 
     return checked

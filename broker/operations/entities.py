@@ -10,9 +10,17 @@ from broker.core.errors import BadRequestData
 from broker.core.fragments import Applied
 from broker.core.identifiers import ExpandedEntity, Iri, Tenant
 from broker.core.ld_context import LdContext
-from broker.core.query.nodes import TypeNode
 from broker.operations.broker import Broker
-from broker.operations.changes import appending, creating, deleting, existing, merging, replacing
+from broker.operations.changes import (
+    ANY,
+    Narrowing,
+    appending,
+    creating,
+    deleting,
+    existing,
+    merging,
+    replacing,
+)
 from broker.store.interface import Changed
 
 Document = dict[str, Any]
@@ -42,7 +50,7 @@ async def append_attrs(
     ld_context: LdContext,
     *,
     overwrite: bool = True,
-    types: TypeNode | None = None,
+    narrowing: Narrowing = ANY,
 ) -> Applied:
     """Append attributes to an entity (clause 5.6.3).
 
@@ -53,7 +61,7 @@ async def append_attrs(
     applied: Applied = await broker.entities.update(
         tenant,
         entity_id,
-        existing(entity_id, appending(fragment, broker.now(), overwrite=overwrite), types),
+        existing(entity_id, appending(fragment, broker.now(), overwrite=overwrite), narrowing),
     )
     return applied
 
@@ -65,7 +73,7 @@ async def update_attrs(
     document: Document,
     ld_context: LdContext,
     *,
-    types: TypeNode | None = None,
+    narrowing: Narrowing = ANY,
 ) -> Applied:
     """Replace the attributes a fragment names, and add those that were missing (clause 5.6.2).
 
@@ -80,7 +88,7 @@ async def update_attrs(
         return Changed(applied.entity, applied)
 
     applied: Applied = await broker.entities.update(
-        tenant, entity_id, existing(entity_id, change, types)
+        tenant, entity_id, existing(entity_id, change, narrowing)
     )
     return applied
 
@@ -93,7 +101,7 @@ async def partial_attr_update(
     document: Any,
     ld_context: LdContext,
     *,
-    types: TypeNode | None = None,
+    narrowing: Narrowing = ANY,
 ) -> None:
     """Change members of one attribute (clause 5.6.4).
 
@@ -106,7 +114,7 @@ async def partial_attr_update(
     def change(current: ExpandedEntity) -> Changed:
         return Changed(fragments.partial_update(current, fragment, now), None)
 
-    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
 
 
 async def replace_attr(
@@ -117,7 +125,7 @@ async def replace_attr(
     document: Any,
     ld_context: LdContext,
     *,
-    types: TypeNode | None = None,
+    narrowing: Narrowing = ANY,
 ) -> None:
     """Replace one attribute (clause 5.6.19).
 
@@ -130,7 +138,7 @@ async def replace_attr(
     def change(current: ExpandedEntity) -> Changed:
         return Changed(fragments.replace_attribute(current, fragment, now), None)
 
-    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
 
 
 async def delete_attr(
@@ -141,7 +149,7 @@ async def delete_attr(
     *,
     dataset_id: str | None = None,
     delete_all: bool = False,
-    types: TypeNode | None = None,
+    narrowing: Narrowing = ANY,
 ) -> None:
     """Delete an attribute's default instance, the one of a datasetId, or all (clause 5.6.5).
 
@@ -161,7 +169,7 @@ async def delete_attr(
             None,
         )
 
-    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
 
 
 async def merge_entity(
@@ -174,7 +182,7 @@ async def merge_entity(
     observed_at: str | None = None,
     lang: str | None = None,
     simplified: bool = False,
-    types: TypeNode | None = None,
+    narrowing: Narrowing = ANY,
 ) -> None:
     """Merge a fragment into an entity (clause 5.6.17).
 
@@ -194,7 +202,7 @@ async def merge_entity(
         else documents.expand_fragment(document, ld_context, entity_id=entity_id)
     )
     change = merging(fragment, broker.now(), observed_at=observed_at, lang=lang)
-    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
 
 
 async def replace_entity(
@@ -204,7 +212,7 @@ async def replace_entity(
     document: Document,
     ld_context: LdContext,
     *,
-    types: TypeNode | None = None,
+    narrowing: Narrowing = ANY,
 ) -> None:
     """Replace an entity, all but its `createdAt` (clause 5.6.18).
 
@@ -216,15 +224,15 @@ async def replace_entity(
     if fragment["id"] != entity_id:
         raise BadRequestData(f"id: expected {entity_id}, got {fragment['id']}")
     change = replacing(fragment, broker.now())
-    await broker.entities.update(tenant, entity_id, existing(entity_id, change, types))
+    await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
 
 
 async def delete_entity(
-    broker: Broker, tenant: Tenant, entity_id: Iri, *, types: TypeNode | None = None
+    broker: Broker, tenant: Tenant, entity_id: Iri, *, narrowing: Narrowing = ANY
 ) -> None:
     """Delete an entity (clause 5.6.6).
 
     Raises:
         ResourceNotFound: there is no such entity, or it is not of the types.
     """
-    await broker.entities.update(tenant, entity_id, existing(entity_id, deleting, types))
+    await broker.entities.update(tenant, entity_id, existing(entity_id, deleting, narrowing))
