@@ -52,7 +52,7 @@ def read_attribute(reader: Reader, iri: Iri, value: Any, where: str, depth: int 
         dataset_id = value.get("datasetId")
         key = DEFAULT_INSTANCE if dataset_id is None else _dataset_key(dataset_id, where)
         return {key: _read_instance(reader, iri, value, where, depth)}
-    if type(value) is list and _are_instances(value):
+    if type(value) is list and are_instances(value):
         return _read_array(reader, iri, value, where, depth)
     return {DEFAULT_INSTANCE: read_bare(reader, value, where)}
 
@@ -186,7 +186,7 @@ def _read_array(
     return instances
 
 
-def _are_instances(items: list[Any]) -> bool:
+def are_instances(items: list[Any]) -> bool:
     """Tell the instances of an attribute from an array that is a bare value."""
     objects = [item for item in items if type(item) is dict]
     if any("datasetId" in item or _kind(item) in TABLES for item in objects):
