@@ -77,6 +77,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     Attributes:
         ld_context: the @context it was created with, as a client writes one.
         q_context: the @context of `q` where an update brought another one.
+        context_link: where the @context of its notifications is found.
     """
 
     id: str
@@ -108,6 +109,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     modified_at: str | UnsetType = UNSET
     ld_context: Any = msgspec.field(name="@context", default=UNSET)
     q_context: Any = UNSET
+    context_link: str | UnsetType = UNSET
 
     @property
     def expires(self) -> float | None:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-import re2
 from msgspec import UNSET, UnsetType
 
 from broker.core.errors import BadRequestData, OperationNotSupported
-from broker.core.identifiers import DEFAULT_INSTANCE, check_uri
+from broker.core.identifiers import DEFAULT_INSTANCE, check_name, check_uri
+from broker.core.query import patterns
 from broker.core.subscription import (
     ENTITY_MEMBERS,
     Endpoint,
@@ -83,7 +83,7 @@ def _check_scope(subscription: Subscription) -> None:
         raise BadRequestData("temporalQ: only subscriptions to context sources take it")
     for number, selector in enumerate(_given(subscription.entities)):
         _check_selector(selector, f"entities[{number}]")
-    _refuse_empty(_given(subscription.watched_attributes), "watchedAttributes")
+    _check_names(_given(subscription.watched_attributes), "watchedAttributes")
 
 
 def _check_selector(selector: Selector, path: str) -> None:
@@ -91,25 +91,7 @@ def _check_selector(selector: Selector, path: str) -> None:
     for item in ids:
         check_uri(item, f"{path}.id")
     if selector.id_pattern is not UNSET:
-        check_pattern(selector.id_pattern, f"{path}.idPattern")
-
-
-def check_pattern(pattern: str, path: str) -> None:
-    """Check a regular expression with an engine whose time is linear in the text.
-
-    Raises:
-        BadRequestData: it is none, or uses what such an engine lacks (back references).
-    """
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0] if error.args else b""
-        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise BadRequestData(
-            f"{path}: {pattern!r:.120} is no regular expression: {text}"
-        ) from error
+        patterns.finder(selector.id_pattern, f"{path}.idPattern")
 
 
 def _check_times(subscription: Subscription) -> None:
@@ -151,10 +133,10 @@ def _check_projection(notification: NotificationParams, path: str) -> None:
     attributes = _given(notification.attributes)
     pick, omit = _given(notification.pick), _given(notification.omit)
     for member, names in (("attributes", attributes), ("pick", pick), ("omit", omit)):
-        _refuse_empty(names, f"{path}.{member}")
         for name in names:
             if "{" in name or "}" in name:
                 raise OperationNotSupported(f"{path}.{member}: {name!r:.80} needs join")
+        _check_names(names, f"{path}.{member}")
     if attributes and (pick or omit):
         raise BadRequestData(f"{path}.attributes: not possible beside pick or omit")
     if ENTITY_MEMBERS & set(attributes):
@@ -201,10 +183,9 @@ def _given(items: list[_T] | UnsetType) -> list[_T]:
     return [] if items is UNSET else items
 
 
-def _refuse_empty(names: Iterable[str], path: str) -> None:
+def _check_names(names: Iterable[str], path: str) -> None:
     for number, name in enumerate(names):
-        if not name.strip():
-            raise BadRequestData(f"{path}[{number}]: expected a name, got {name!r}")
+        check_name(name, f"{path}[{number}]")
 
 
 def _check_one_of(value: str | UnsetType, allowed: Iterable[str], path: str) -> None:

@@ -34,7 +34,8 @@ DELIVERY_MEMBERS: Final = (
 )
 """Members of `notification` that the broker writes (clause 5.2.14.2)."""
 
-_BROKERS_OWN = frozenset({"@context", "qContext", "status", "createdAt", "modifiedAt"})
+_INTERNAL = ("@context", "qContext", "contextLink")
+_BROKERS_OWN = frozenset({*_INTERNAL, "status", "createdAt", "modifiedAt"})
 _NAME = re.compile(r"[^\s,;|()]+")
 _PROJECTIONS = ("attributes", "pick", "omit")
 
@@ -113,16 +114,17 @@ def render(
         delivery: its delivery members.
     """
     document = stored(subscription)
-    source = document.pop("@context", None)
-    document.pop("qContext", None)
+    link = document.get("contextLink")
+    for member in _INTERNAL:
+        document.pop(member, None)
     names = ld_context.for_types(selected_types(subscription))
     for selector in document.get("entities", ()):
         selector["type"] = _map_types(selector["type"], ld_context.compact)
     _map_names(document, names.compact)
     document["notification"] |= delivery
     document.setdefault("notificationTrigger", list(DEFAULT_TRIGGERS))
-    if isinstance(source, str):
-        document.setdefault("jsonldContext", source)
+    if link is not None:
+        document.setdefault("jsonldContext", link)
     document["status"] = subscription.status(now)
     if not sys_attrs:
         document.pop("createdAt", None)

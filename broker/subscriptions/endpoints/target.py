@@ -1,0 +1,69 @@
+"""Where a subscription's notifications go, decided when the subscription is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from msgspec import UNSET
+
+from broker.core.identifiers import Tenant
+from broker.core.notification import JSON
+from broker.core.subscription import Subscription
+
+_PORTS: Final = {"http": 80, "https": 443}
+_LINK: Final = '<{}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
+_MILLISECONDS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One receiver.
+
+    Attributes:
+        lane: what it shares with others on the same host and port.
+        headers: with the case that `receiverInfo` gave them.
+        timeout: seconds to wait for an answer, where the subscription says.
+        cooldown: seconds to leave the receiver alone after a failure (clause 5.2.15).
+        throttling: seconds between two notifications.
+    """
+
+    url: str
+    lane: str
+    headers: Mapping[str, str]
+    timeout: float | None = None
+    cooldown: float = 0.0
+    throttling: float = 0.0
+
+
+def target_of(tenant: Tenant, subscription: Subscription) -> Target:
+    """Return where and how the notifications of a subscription are to be sent."""
+    endpoint = subscription.notification.endpoint
+    parts = urlsplit(endpoint.uri)
+    port = parts.port or _PORTS.get(parts.scheme, 0)
+    throttling = subscription.throttling
+    return Target(
+        url=endpoint.uri,
+        lane=f"{parts.scheme}://{parts.hostname}:{port}",
+        headers=_headers(tenant, subscription),
+        timeout=None if endpoint.timeout is UNSET else endpoint.timeout / _MILLISECONDS,
+        cooldown=0.0 if endpoint.cooldown is UNSET else endpoint.cooldown / _MILLISECONDS,
+        throttling=0.0 if throttling is UNSET else float(throttling),
+    )
+
+
+def _headers(tenant: Tenant, subscription: Subscription) -> dict[str, str]:
+    """Return the headers; those of `receiverInfo` replace the broker's own of the same name."""
+    endpoint = subscription.notification.endpoint
+    own = {"Content-Type": JSON if endpoint.accept is UNSET else endpoint.accept}
+    if subscription.context_link is not UNSET:
+        own["Link"] = _LINK.format(subscription.context_link)
+    if tenant:
+        own["NGSILD-Tenant"] = tenant
+    given: dict[str, str] = {}
+    for pair in [] if endpoint.receiver_info is UNSET else endpoint.receiver_info:
+        given[pair.key] = f"{given[pair.key]}, {pair.value}" if pair.key in given else pair.value
+    names = {name.lower() for name in given}
+    return {name: value for name, value in own.items() if name.lower() not in names} | given

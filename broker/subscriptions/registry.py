@@ -1,0 +1,148 @@
+"""The subscriptions as the event loop knows them: what is served, and where notifications go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.core.identifiers import Iri, Tenant
+from broker.core.subscription import Subscription
+from broker.subscriptions.endpoints.target import Target
+
+
+@dataclass(slots=True)
+class DeliveryRecord:
+    """What became of a subscription's notifications (clause 5.2.14.2)."""
+
+    status: str | None = None
+    times_sent: int = 0
+    times_failed: int = 0
+    last_notification: str | None = None
+    last_success: str | None = None
+    last_failure: str | None = None
+
+    @classmethod
+    def of(cls, members: Mapping[str, Any]) -> DeliveryRecord:
+        """Read the members of a stored subscription."""
+        return cls(
+            members.get("status"),
+            members.get("timesSent", 0),
+            members.get("timesFailed", 0),
+            members.get("lastNotification"),
+            members.get("lastSuccess"),
+            members.get("lastFailure"),
+        )
+
+    def succeeded(self, at: str) -> None:
+        """Count an attempt that was answered 2xx."""
+        self.times_sent += 1
+        self.status = "ok"
+        self.last_notification = self.last_success = at
+
+    def failed(self, at: str) -> None:
+        """Count an attempt that was not."""
+        self.times_sent += 1
+        self.times_failed += 1
+        self.status = "failed"
+        self.last_notification = self.last_failure = at
+
+    def members(self) -> dict[str, Any]:
+        """Return what there is to serve; what is none or zero is left out."""
+        all_members = {
+            "status": self.status,
+            "timesSent": self.times_sent,
+            "timesFailed": self.times_failed,
+            "lastNotification": self.last_notification,
+            "lastSuccess": self.last_success,
+            "lastFailure": self.last_failure,
+        }
+        return {name: value for name, value in all_members.items() if value}
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One subscription.
+
+    Attributes:
+        target: where its notifications go and how.
+        delivery: what became of them so far.
+        problem: why it is not matched, such as an @context that cannot be had; None if it is.
+        durable: false while its creation is being written: it is not served yet.
+        not_before: the moment of the event loop's clock before which nothing is sent (throttling).
+        lane: the endpoint at which its notifications wait.
+        lock: held while it is read, changed and written.
+    """
+
+    tenant: Tenant
+    subscription: Subscription
+    target: Target
+    delivery: DeliveryRecord = field(default_factory=DeliveryRecord)
+    problem: str | None = None
+    durable: bool = True
+    not_before: float = 0.0
+    lane: str = ""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def id(self) -> Iri:
+        """The subscription's id."""
+        return Iri(self.subscription.id)
+
+
+Listener = Callable[[Entry], None]
+
+
+class SubscriptionRegistry:
+    """All subscriptions by tenant and id, in the order of their creation.
+
+    Attributes:
+        unreadable: stored subscriptions that this version cannot read, and why.
+    """
+
+    def __init__(self) -> None:
+        self.unreadable: dict[tuple[Tenant, Iri], str] = {}
+        self._entries: dict[Tenant, dict[Iri, Entry]] = {}
+        self._listener: Listener | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """Have a function called after an entry was changed or removed."""
+        self._listener = listener
+
+    def get(self, tenant: Tenant, subscription_id: Iri) -> Entry | None:
+        """Return an entry, also one that is not durable yet."""
+        return self._entries.get(tenant, {}).get(subscription_id)
+
+    def served(self, tenant: Tenant) -> list[Entry]:
+        """List what a tenant's clients may see."""
+        return [entry for entry in self._entries.get(tenant, {}).values() if entry.durable]
+
+    def isolated(self) -> list[Entry]:
+        """List the entries that are not matched though they should be."""
+        return [entry for entry in self if entry.problem is not None]
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry at the end."""
+        self._entries.setdefault(entry.tenant, {})[entry.id] = entry
+
+    def change(self, entry: Entry, subscription: Subscription, target: Target) -> None:
+        """Give an entry its new content."""
+        entry.subscription, entry.target = subscription, target
+        self._tell(entry)
+
+    def remove(self, entry: Entry) -> None:
+        """Forget an entry."""
+        if self.get(entry.tenant, entry.id) is entry:
+            del self._entries[entry.tenant][entry.id]
+        self._tell(entry)
+
+    def _tell(self, entry: Entry) -> None:
+        if self._listener is not None:
+            self._listener(entry)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (entry for entries in self._entries.values() for entry in entries.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._entries.values()))
