@@ -152,7 +152,7 @@ def process(parts: Sequence[Mapping[str, Any]], active: Any = None) -> Any:
         raise BadRequestData(
             f"@context: {error.code or 'not valid JSON-LD'}" + (f" ({where})" if where else "")
         ) from error
-    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # pyld takes some malformed definitions for granted and trips over them.
         raise BadRequestData("@context: not valid JSON-LD") from error
 
@@ -244,12 +244,17 @@ def _says_nothing(term: str, value: object) -> bool:
     """
     if term in _IGNORED or term == "@import" or ":" in term or "/" in term:
         return True
-    target = value.get("@id", value.get("@reverse")) if isinstance(value, dict) else value
-    return _reserved(term) or (isinstance(target, str) and _reserved(target))
+    if _reserved(term):
+        return True
+    target = value.get("@id") if isinstance(value, dict) else value
+    reverse = value.get("@reverse") if isinstance(value, dict) else None
+    return _reserved(target) or (isinstance(reverse, str) and reverse[:1] == "@")
 
 
-def _reserved(text: str) -> bool:
-    return _KEYWORD_LIKE.fullmatch(text) is not None and text not in KEYWORDS
+def _reserved(text: object) -> bool:
+    return (
+        isinstance(text, str) and _KEYWORD_LIKE.fullmatch(text) is not None and text not in KEYWORDS
+    )
 
 
 def _check_sizes(item: Mapping[str, Any]) -> None:

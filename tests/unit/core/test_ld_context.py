@@ -364,6 +364,7 @@ def test_what_is_no_context_value_is_bad(source: Any) -> None:
         {"": "urn:a"},
         {"@context": {}},
         {"a": {"@id": [[[[[]]]]]}},
+        {"a": {"@nest": ""}},
         {"a": "x" * 3000},
         {"@vocab": "https://example.org/" + "x" * 3000},
     ],
@@ -400,10 +401,17 @@ def test_scoped_contexts_of_users_are_bad() -> None:
 
 
 def test_terms_that_json_ld_reserves_are_ignored() -> None:
-    context = inline(**{"@future": "urn:f", "odd": "@future", "@language": None, "a": "urn:a"})
+    reserved = {"@future": "urn:f", "odd": "@future", "back": {"@reverse": "@id"}}
+
+    context = inline(**reserved, **{"@language": None, "a": "urn:a"})
 
     assert context.expand("a") == "urn:a"
     assert context.expand("odd") == VOCAB + "odd"
+    assert context.expand("back") == VOCAB + "back"
+
+
+def test_a_context_tells_its_size() -> None:
+    assert inline(a="urn:a", b="urn:b").size == CORE.size + 2
 
 
 def test_terms_in_the_form_of_iris_do_not_spoil_a_context() -> None:
