@@ -17,7 +17,6 @@ Test = Callable[[str, Any], bool]
 """Tells whether a target (attribute type, value) passes."""
 
 _Scalar = Callable[[Any], bool]
-_MISSING = object()
 
 
 def test_of(leaf: QLeaf) -> Test:
@@ -47,9 +46,9 @@ def inside(trailing: tuple[str, ...], test: Test) -> Test:
         if kind in RELATIONSHIPS:
             return False
         for member in trailing:
-            value = value.get(member, _MISSING) if value.__class__ is dict else _MISSING
-            if value is _MISSING:
+            if value.__class__ is not dict or "@value" in value or member not in value:
                 return False
+            value = value[member]
         return test("Property", value)
 
     return descend

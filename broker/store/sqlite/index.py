@@ -1,0 +1,325 @@
+"""The index over attributes, scopes, types and places that queries are answered from.
+
+The writer keeps it inside the transaction of every write. It has one row for each value that can
+be compared with (`index_rows`), under two orders: by entity, to walk in order of creation or to
+check one entity, and by value, to find few among many. Rows carry the entity's set of types, so
+that a query on type and attribute reads one index only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from broker.core.identifiers import DEFAULT_INSTANCE, ExpandedEntity
+from broker.store.sqlite import index_terms
+from broker.store.sqlite.index_rows import (
+    INSTANCE,
+    Payload,
+    RowKey,
+    SqlValue,
+    attribute_rows,
+    bounds,
+    encode,
+    ordered,
+    scalar_row,
+)
+from broker.store.sqlite.index_terms import Terms
+
+__all__ = ["DDL", "SCOPE", "Terms", "space", "write"]
+
+SCOPE = "scope"
+"""The term under which scopes are kept like the values of an attribute."""
+
+DDL = (
+    index_terms.DDL
+    + """
+CREATE TABLE typed (
+    tenant INTEGER NOT NULL,
+    type_set INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (tenant, type_set, seq)
+) WITHOUT ROWID;
+
+-- One row for each value that can be compared with; see index_rows for path, n and value.
+-- The times, in microseconds since the epoch, stand in the head of an instance only.
+CREATE TABLE value (
+    tenant INTEGER NOT NULL,
+    attribute INTEGER NOT NULL,
+    path INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    value NOT NULL,
+    type_set INTEGER NOT NULL,
+    observed INTEGER,
+    created INTEGER,
+    modified INTEGER,
+    place INTEGER,
+    PRIMARY KEY (tenant, attribute, path, seq, n)
+) WITHOUT ROWID;
+CREATE INDEX value_order ON value (tenant, attribute, path, value, type_set);
+
+-- Bounds of geometries. The third dimension is the space: one for each tenant and GeoProperty.
+CREATE VIRTUAL TABLE place USING rtree (id, west, east, south, north, low, high, +seq INTEGER);
+
+CREATE INDEX entity_created ON entity (tenant, created);
+CREATE INDEX entity_modified ON entity (tenant, modified);
+"""
+)
+
+_KEY = "tenant = ? AND attribute = ? AND path = ? AND seq = ? AND n = ?"
+_INSERT = "INSERT INTO value VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UPDATE = f"UPDATE value SET value = ?, observed = ?, created = ?, modified = ? WHERE {_KEY}"
+_UPDATE_TIMES = f"UPDATE value SET observed = ?, created = ?, modified = ? WHERE {_KEY}"
+_DELETE = f"DELETE FROM value WHERE {_KEY}"
+_PLACE = f"(SELECT place FROM value WHERE {_KEY})"
+_INSERT_PLACE = "INSERT INTO place VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+_UPDATE_PLACE = f"UPDATE place SET west = ?, east = ?, south = ?, north = ? WHERE id = {_PLACE}"
+_DELETE_PLACE = f"DELETE FROM place WHERE id = {_PLACE}"
+
+_ONLY: RowKey = (0, 0)
+_SCALARS = frozenset({float, int, str, bool})
+
+_Instances = Mapping[str, Mapping[str, Any]]
+_Key = tuple[int, int, int, int, int]
+_Bounds = tuple[float, float, float, float]
+
+
+def write(
+    cursor: sqlite3.Cursor,
+    terms: Terms,
+    tenant: int,
+    seq: int,
+    before: ExpandedEntity | None,
+    after: ExpandedEntity | None,
+) -> None:
+    """Bring the index from one state of an entity to the next; None is no entity.
+
+    Attributes that are the same object in both are left alone.
+    """
+    if before is None or after is None or not _same_types(before, after):
+        if before is not None:
+            _Entity(cursor, terms, tenant, seq, before).remove()
+        if after is not None:
+            _Entity(cursor, terms, tenant, seq, after).add()
+        return
+    old, new = before["attributes"], after["attributes"]
+    others = []
+    for name, instances in new.items():
+        previous = old.get(name)
+        if previous is instances:
+            continue
+        if previous is not None and _is_scalar(previous) and _is_scalar(instances):
+            key = (tenant, terms.intern(cursor, name), 0, seq, 0)
+            _change_scalar(cursor, key, previous[DEFAULT_INSTANCE], instances[DEFAULT_INSTANCE])
+        else:
+            others.append((name, previous, instances))
+    others += [(name, gone, None) for name, gone in old.items() if name not in new]
+    scoped = before.get("scope") != after.get("scope")
+    if others or scoped:
+        entity = _Entity(cursor, terms, tenant, seq, after)
+        for name, previous, instances in others:
+            entity.change_attribute(name, previous, instances)
+        if scoped:
+            entity.remove_scopes(before)
+            entity.add_scopes()
+        entity.flush()
+
+
+def _change_scalar(
+    cursor: sqlite3.Cursor, key: _Key, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Write the one row of a plain value: what a measure costs."""
+    value, observed, created, modified = scalar_row(after)
+    old = before["value"]
+    if old.__class__ is value.__class__ and old == value:
+        cursor.execute(_UPDATE_TIMES, (observed, created, modified, *key))
+    else:
+        cursor.execute(_UPDATE, (value, observed, created, modified, *key))
+
+
+def space(tenant: int, attribute: str) -> str:
+    """Return the name under which the space of a GeoProperty has its number among the terms."""
+    return f"{tenant} {attribute}"
+
+
+def _same_types(before: ExpandedEntity, after: ExpandedEntity) -> bool:
+    old, new = before["type"], after["type"]
+    return old is new or old == new or set(old) == set(new)
+
+
+class _Entity:
+    """The rows of one entity; what is added is collected and written at the end."""
+
+    __slots__ = ("_added", "_cursor", "_seq", "_tenant", "_terms", "_type_set", "_value")
+
+    def __init__(
+        self,
+        cursor: sqlite3.Cursor,
+        terms: Terms,
+        tenant: int,
+        seq: int,
+        value: ExpandedEntity,
+    ) -> None:
+        self._cursor = cursor
+        self._terms = terms
+        self._tenant = tenant
+        self._seq = seq
+        self._value = value
+        self._type_set = terms.type_set(cursor, value["type"])
+        self._added: list[tuple[SqlValue | None, ...]] = []
+
+    def add(self) -> None:
+        self._cursor.execute(
+            "INSERT INTO typed VALUES (?, ?, ?)", (self._tenant, self._type_set, self._seq)
+        )
+        self.add_scopes()
+        for name, instances in self._value["attributes"].items():
+            self.add_attribute(name, instances)
+        self.flush()
+
+    def remove(self) -> None:
+        self._cursor.execute(
+            "DELETE FROM typed WHERE tenant = ? AND type_set = ? AND seq = ?",
+            (self._tenant, self._type_set, self._seq),
+        )
+        self.remove_scopes(self._value)
+        for name, instances in self._value["attributes"].items():
+            self.remove_attribute(name, instances)
+
+    def flush(self) -> None:
+        """Write the rows that were added."""
+        if self._added:
+            self._cursor.executemany(_INSERT, self._added)
+            self._added = []
+
+    def add_scopes(self) -> None:
+        scopes = _scopes(self._value)
+        if scopes:
+            attribute = self._terms.intern(self._cursor, SCOPE)
+            for n, scope in enumerate(scopes):
+                self._add(attribute, (0, n), Payload(encode(scope)))
+
+    def remove_scopes(self, before: ExpandedEntity) -> None:
+        scopes = _scopes(before)
+        if scopes:
+            attribute = self._terms.intern(self._cursor, SCOPE)
+            self._delete(attribute, [(0, n) for n, _ in enumerate(scopes)])
+
+    def add_attribute(self, name: str, instances: _Instances) -> None:
+        attribute = self._terms.intern(self._cursor, name)
+        if _is_scalar(instances):
+            self._add(attribute, _ONLY, scalar_row(instances[DEFAULT_INSTANCE]))
+            return
+        places = self._added_places(name, instances)
+        for key, payload in attribute_rows(instances).items():
+            self._add(attribute, key, payload, places.get(key))
+
+    def remove_attribute(self, name: str, instances: _Instances) -> None:
+        attribute = self._terms.intern(self._cursor, name)
+        if _is_scalar(instances):
+            self._cursor.execute(_DELETE, self._key(attribute, _ONLY))
+            return
+        for n, _ in _places(instances):
+            self._cursor.execute(_DELETE_PLACE, self._key(attribute, (0, n)))
+        self._delete(attribute, list(attribute_rows(instances)))
+
+    def change_attribute(
+        self, name: str, before: _Instances | None, after: _Instances | None
+    ) -> None:
+        if before is None or after is None:
+            if before is not None:
+                self.remove_attribute(name, before)
+            if after is not None:
+                self.add_attribute(name, after)
+            return
+        attribute = self._terms.intern(self._cursor, name)
+        old_places, new_places = dict(_places(before)), dict(_places(after))
+        if old_places.keys() != new_places.keys():
+            self.remove_attribute(name, before)
+            self.add_attribute(name, after)
+            return
+        for n, box in new_places.items():
+            if box != old_places[n]:
+                self._cursor.execute(_UPDATE_PLACE, (*box, *self._key(attribute, (0, n))))
+        self._change_rows(attribute, attribute_rows(before), attribute_rows(after))
+
+    def _change_rows(
+        self, attribute: int, before: dict[RowKey, Payload], after: dict[RowKey, Payload]
+    ) -> None:
+        for key, payload in after.items():
+            old = before.pop(key, None)
+            if old is None:
+                self._add(attribute, key, payload)
+            elif old != payload:
+                self._change(attribute, key, old.value, payload)
+        self._delete(attribute, list(before))
+
+    def _change(self, attribute: int, key: RowKey, old: object, payload: Payload) -> None:
+        value, *moments = payload
+        if old.__class__ is value.__class__ and old == value:
+            self._cursor.execute(_UPDATE_TIMES, (*moments, *self._key(attribute, key)))
+        else:
+            self._cursor.execute(_UPDATE, (*payload, *self._key(attribute, key)))
+
+    def _add(self, attribute: int, key: RowKey, payload: Payload, place: int | None = None) -> None:
+        path, n = key
+        value, observed, created, modified = payload
+        self._added.append(
+            (
+                self._tenant,
+                attribute,
+                path,
+                self._seq,
+                n,
+                value,
+                self._type_set,
+                observed,
+                created,
+                modified,
+                place,
+            )
+        )
+
+    def _delete(self, attribute: int, keys: list[RowKey]) -> None:
+        if keys:
+            self._cursor.executemany(_DELETE, [self._key(attribute, key) for key in keys])
+
+    def _added_places(self, name: str, instances: _Instances) -> dict[RowKey, int]:
+        found = {}
+        for n, box in _places(instances):
+            number = self._terms.intern(self._cursor, space(self._tenant, name))
+            self._cursor.execute(_INSERT_PLACE, (*box, number, number, self._seq))
+            found[0, n] = int(self._cursor.lastrowid or 0)
+        return found
+
+    def _key(self, attribute: int, key: RowKey) -> _Key:
+        return self._tenant, attribute, key[0], self._seq, key[1]
+
+
+def _scopes(entity: ExpandedEntity) -> list[str]:
+    scopes = entity.get("scope") or []
+    return list(dict.fromkeys([scopes] if isinstance(scopes, str) else scopes))
+
+
+def _is_scalar(instances: _Instances) -> bool:
+    """Tell whether an attribute is one plain value, as most measures are."""
+    if len(instances) != 1:
+        return False
+    instance = instances.get(DEFAULT_INSTANCE)
+    return (
+        instance is not None
+        and instance["type"] == "Property"
+        and "attributes" not in instance
+        and instance["value"].__class__ in _SCALARS
+    )
+
+
+def _places(instances: _Instances) -> Iterator[tuple[int, _Bounds]]:
+    """Yield the heads of geometries with their bounds."""
+    for count, instance in enumerate(ordered(instances)):
+        if instance["type"] == "GeoProperty":
+            box = bounds(instance["value"])
+            if box is not None:
+                yield count * INSTANCE, box
