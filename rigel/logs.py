@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Final
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 _LAYOUT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-def set_up(level: str) -> None:
-    """Send log lines of this level and above to the error output."""
-    logging.basicConfig(level=level.upper(), format=_LAYOUT, force=True)
+def set_up(level: str, file: Path | None = None) -> None:
+    """Send log lines of this level and above to a file, or to the error output."""
+    logging.basicConfig(level=level.upper(), format=_LAYOUT, filename=file, force=True)

@@ -34,3 +34,10 @@ def refuse_taken(*ports: Port) -> None:
                 f"cannot listen on {port.host}:{port.number}: {error.strerror}; stop the process "
                 f"that uses the port, or choose another one with {port.variable}"
             ) from error
+
+
+def free_port(host: str) -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.create_server((host, 0)) as server:
+        port: int = server.getsockname()[1]
+    return port

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout
 from prometheus_client.parser import text_string_to_metric_families
 
 _TIMEOUT: Final = ClientTimeout(total=10.0)
@@ -41,20 +41,53 @@ class Facts:
                     counts[sample.name] = counts.get(sample.name, 0.0) + sample.value
         return counts
 
+    async def ready(self, limit: float) -> None:
+        """Wait until every server says that it is ready.
+
+        Raises:
+            NeverTrue: that took longer than `limit` seconds; with the reason the server gives.
+        """
+        for url in self._urls:
+            said = ""
+            try:
+                async with asyncio.timeout(limit):
+                    async for _ in _again():
+                        said = await self._not_ready(url)
+                        if not said:
+                            break
+            except TimeoutError as error:
+                raise NeverTrue(f"{url} is not ready after {limit:g} s: {said}") from error
+
     async def until(self, true: Callable[[Counts], bool], what: str, limit: float) -> Counts:
         """Read again and again until the counts satisfy a condition, and return them.
 
         Raises:
             NeverTrue: that took longer than `limit` seconds.
         """
-        wait = _FIRST_WAIT
         counts: Counts = {}
         try:
             async with asyncio.timeout(limit):
-                while not true(counts := await self.read()):
-                    await asyncio.sleep(wait)
-                    wait = min(wait * 1.5, _LONGEST_WAIT)
+                async for _ in _again():
+                    counts = await self.read()
+                    if true(counts):
+                        break
         except TimeoutError as error:
             shown = ", ".join(f"{name} {value:g}" for name, value in sorted(counts.items()))
             raise NeverTrue(f"{what} not after {limit:g} s: {shown}") from error
         return counts
+
+    async def _not_ready(self, url: str) -> str:
+        try:
+            async with self._session.get(url + "/ready", timeout=_TIMEOUT) as response:
+                return "" if response.ok else await response.text()
+        except ClientError as error:
+            return str(error)
+
+
+async def _again() -> AsyncIterator[None]:
+    """Yield at once and then after waits that grow."""
+    wait = _FIRST_WAIT
+    while True:
+        yield
+        await asyncio.sleep(wait)
+        wait = min(wait * 1.5, _LONGEST_WAIT)

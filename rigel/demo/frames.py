@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 
+_STARTUP_PORT = 3
 _TPS110_FIRMWARE = (0, 29, 2)
 _TPS110_POWER_ON = 2
 _TRS21_VERSION = 2
@@ -28,7 +29,9 @@ def parking_heartbeat(*, occupied: bool, celsius: int) -> tuple[int, bytes]:
 
 def parking_startup(*, occupied: bool) -> tuple[int, bytes]:
     """Return port and payload of a TPS110 that was just switched on."""
-    return 3, struct.pack("<3I", 0, 0, 0) + bytes([*_TPS110_FIRMWARE, _TPS110_POWER_ON, occupied])
+    return _STARTUP_PORT, struct.pack("<3I", 0, 0, 0) + bytes(
+        [*_TPS110_FIRMWARE, _TPS110_POWER_ON, occupied]
+    )
 
 
 def soil(serial: int, *, tension: float, celsius: float, volts: float) -> tuple[int, bytes]:
@@ -50,3 +53,14 @@ def soil(serial: int, *, tension: float, celsius: float, volts: float) -> tuple[
         round(celsius * 10) + 0x8000,
         round(volts * 1000),
     )
+
+
+def says_occupied(f_port: int, payload: bytes) -> bool:
+    """Return the state of the bay that a TPS110's frame tells."""
+    return bool(payload[-1 if f_port == _STARTUP_PORT else 0] & 1)
+
+
+def tension_of(payload: bytes) -> float:
+    """Return the tension that a DL-TRS21's frame tells, in kPa."""
+    raw: int = struct.unpack_from(">H", payload, 5)[0]
+    return raw / 10

@@ -1,0 +1,100 @@
+"""What the broker must hold after the replay, and what of it is missing.
+
+Nothing here trusts a counter: each thing that was told of is looked up over NGSI-LD and compared
+with the last that was sent of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from broker.client import Client
+from broker.core.timestamps import format_timestamp
+from rigel.demo import frames, names
+from rigel.demo.city import Bay, City, Probe
+from rigel.demo.story import EvseChange, Story, Uplink
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An attribute as it must be.
+
+    Attributes:
+        value: None when only the moment counts.
+        observed_at: None when only the value counts.
+    """
+
+    entity_id: str
+    attribute: str
+    value: Any
+    observed_at: datetime | None
+
+    def fault(self, entity: Mapping[str, Any] | None) -> str | None:
+        """Return what is wrong with the entity, None when it is as it must be."""
+        if entity is None:
+            return f"{self.entity_id} is missing"
+        found = entity.get(self.attribute)
+        if not isinstance(found, Mapping):
+            return f"{self.entity_id} has no {self.attribute}"
+        wanted = {"value": self.value}
+        if self.observed_at is not None:
+            wanted["observedAt"] = format_timestamp(self.observed_at)
+        wrong = [
+            f"{member} is {found.get(member)!r} instead of {value!r}"
+            for member, value in wanted.items()
+            if found.get(member) != value
+        ]
+        return f"{self.entity_id}, {self.attribute}: {' and '.join(wrong)}" if wrong else None
+
+
+def expectations(city: City, story: Story) -> Sequence[Expected]:
+    """Return what follows from the last that every device and charging point said."""
+    last_frames: dict[str, Uplink] = {}
+    last_changes: dict[tuple[str, str], EvseChange] = {}
+    for event in story.events:
+        if isinstance(event, Uplink):
+            last_frames[event.dev_eui] = event
+        else:
+            last_changes[event.evse.location_id, event.evse.uid] = event
+    return [
+        *(_of_bay(bay, last_frames[bay.dev_eui]) for bay in city.bays),
+        *(_of_probe(probe, last_frames[probe.dev_eui]) for probe in city.probes),
+        *_of_stations(city, last_changes, story.start),
+    ]
+
+
+async def missing(wanted: Sequence[Expected], client: Client) -> Sequence[str]:
+    """Return what is not as expected, in words; empty when all is."""
+    entities: dict[str, Mapping[str, Any]] = {}
+    for kind in sorted({names.type_of(expected.entity_id) for expected in wanted}):
+        async for entity in client.query_entities(type=kind):
+            entities[entity["id"]] = entity
+    faults = (expected.fault(entities.get(expected.entity_id)) for expected in wanted)
+    return [fault for fault in faults if fault is not None]
+
+
+def _of_bay(bay: Bay, last: Uplink) -> Expected:
+    status = "occupied" if frames.says_occupied(last.f_port, last.payload) else "free"
+    return Expected(names.parking_spot(bay), "status", status, last.at)
+
+
+def _of_probe(probe: Probe, last: Uplink) -> Expected:
+    tension = frames.tension_of(last.payload)
+    return Expected(names.greenspace_record(probe), "soilMoisturePressure", tension, last.at)
+
+
+def _of_stations(
+    city: City, last: Mapping[tuple[str, str], EvseChange], start: datetime
+) -> Iterator[Expected]:
+    for station in city.stations:
+        free = 0
+        for evse in station.evses:
+            change = last.get((evse.location_id, evse.uid))
+            status = "AVAILABLE" if change is None else change.status
+            free += status == "AVAILABLE"
+            at = start if change is None else change.at
+            yield Expected(names.charging_point(evse), "status", status, at)
+        yield Expected(names.charging_station(station), "availableCapacity", free, None)

@@ -1,0 +1,40 @@
+"""The entity ids of the demonstration city."""
+
+from __future__ import annotations
+
+from rigel.demo.city import COUNTRY, PARTY, Bay, Evse, Group, Probe, Station
+
+
+def parking_spot(bay: Bay) -> str:
+    """Return the id of a bay's ParkingSpot."""
+    return f"urn:ngsi-ld:ParkingSpot:{bay.key}"
+
+
+def parking_group(group: Group) -> str:
+    """Return the id of a group of bays."""
+    return f"urn:ngsi-ld:ParkingGroup:{group.key}"
+
+
+def greenspace_record(probe: Probe) -> str:
+    """Return the id of what a probe records."""
+    return f"urn:ngsi-ld:GreenspaceRecord:{probe.key}"
+
+
+def device(dev_eui: str) -> str:
+    """Return the id of a LoRaWAN device."""
+    return f"urn:ngsi-ld:Device:{dev_eui}"
+
+
+def charging_station(station: Station) -> str:
+    """Return the id the OCPI agent gives to a Location."""
+    return f"urn:ngsi-ld:EVChargingStation:{COUNTRY}-{PARTY}-{station.location_id}"
+
+
+def charging_point(evse: Evse) -> str:
+    """Return the id the OCPI agent gives to an EVSE."""
+    return f"urn:ngsi-ld:EVChargingPoint:{COUNTRY}-{PARTY}-{evse.location_id}-{evse.uid}"
+
+
+def type_of(entity_id: str) -> str:
+    """Return the entity type, which all ids here carry."""
+    return entity_id.split(":")[2]

@@ -1,0 +1,175 @@
+"""Compose the packages: one role or all of them, in one process and one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from iot_agents.server import serve as serve_agents
+
+from broker.server import serve as serve_broker
+from broker.settings import Settings as BrokerSettings
+from rigel.ports import Port, free_port, refuse_taken
+from rigel.settings import Settings
+from smart_data_models.context import CONTEXT_PATH, product_context
+from subscribers.server import serve as serve_subscribers
+
+BROKER: Final = "broker"
+AGENTS: Final = ("lorawan", "ocpi")
+SUBSCRIBERS: Final = ("rules", "kpi")
+ALL_ROLES: Final = frozenset((BROKER, *AGENTS, *SUBSCRIBERS))
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where what was started can be reached; empty for what was not started.
+
+    Attributes:
+        broker: root of the broker's HTTP interface.
+        agents: root of the agents' HTTP interface.
+        mqtt: URL of the MQTT broker the agents listen to.
+        subscribers: root of the HTTP interface of rules and KPIs.
+    """
+
+    broker: str = ""
+    agents: str = ""
+    mqtt: str = ""
+    subscribers: str = ""
+
+
+async def until_stopped(settings: Settings, roles: Collection[str]) -> int:
+    """Run roles until SIGINT or SIGTERM; return the exit status."""
+    with stop_signal() as stop:
+        async with run(settings, roles) as running:
+            for name, url in addresses(running).items():
+                _log.info("%s: %s", name, url)
+            _log.info("started; data in %s; Ctrl-C stops", settings.data_dir)
+            await stop.wait()
+            _log.info("stopping")
+    return 0
+
+
+def addresses(running: Running) -> Mapping[str, str]:
+    """Return what was started with its URL, in words."""
+    named = {
+        "NGSI-LD broker": running.broker,
+        "agents (provisioning, OCPI)": running.agents,
+        "MQTT broker": running.mqtt,
+        "rules and KPIs": running.subscribers,
+    }
+    return {name: url for name, url in named.items() if url}
+
+
+@contextmanager
+def stop_signal() -> Iterator[asyncio.Event]:
+    """Turn SIGINT and SIGTERM into an event for as long as the block runs."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def check_ports(settings: Settings, roles: Collection[str]) -> None:
+    """Check that the roles can listen where they shall.
+
+    Raises:
+        PortTaken: with what to do.
+    """
+    refuse_taken(*_ports(settings, roles))
+
+
+@asynccontextmanager
+async def run(settings: Settings, roles: Collection[str]) -> AsyncIterator[Running]:
+    """Start roles, and stop them in the opposite order at the end of the block.
+
+    With the broker among them the others use it, whatever their `broker_url` says.
+
+    Raises:
+        PortTaken: nothing was started.
+    """
+    check_ports(settings, roles)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    running = Running()
+    async with AsyncExitStack() as stack:
+        if BROKER in roles:
+            own = await stack.enter_async_context(serve_broker(_broker_settings(settings, roles)))
+            running = replace(running, broker=_reachable(own.url))
+            settings = _using(settings, running.broker)
+        if watching := frozenset(roles).intersection(SUBSCRIBERS):
+            subscriber = await stack.enter_async_context(
+                serve_subscribers(settings.subscribers, watching)
+            )
+            running = replace(running, subscribers=subscriber.url)
+        if speaking := frozenset(roles).intersection(AGENTS):
+            agent = await stack.enter_async_context(serve_agents(settings.agents, speaking))
+            running = replace(running, agents=agent.url, mqtt=agent.mqtt_url)
+        yield running
+
+
+def _broker_settings(settings: Settings, roles: Collection[str]) -> BrokerSettings:
+    if frozenset(roles).isdisjoint(SUBSCRIBERS):
+        return settings.broker
+    # The rules and KPIs in the same process hear of changes on an address that is else refused.
+    own = settings.subscribers.host
+    allowed = ",".join(part for part in (settings.broker.egress_allow, own) if part)
+    return replace(settings.broker, egress_allow=allowed)
+
+
+def _with_port(settings: Settings) -> Settings:
+    """Choose the broker's port now if any will do, because the product @context is named by it."""
+    own = settings.broker
+    port = own.port or free_port(own.host)
+    return replace(settings, broker=replace(own, port=port))
+
+
+def _bundled(port: int) -> Mapping[str, Mapping[str, Any]]:
+    document = product_context()
+    return {f"http://{host}:{port}{CONTEXT_PATH}": document for host in ("127.0.0.1", "localhost")}
+
+
+def _using(settings: Settings, broker_url: str) -> Settings:
+    ld_context = broker_url + CONTEXT_PATH
+    return replace(
+        settings,
+        agents=replace(
+            settings.agents,
+            broker_url=broker_url,
+            ld_context=settings.agents.ld_context or ld_context,
+        ),
+        subscribers=replace(
+            settings.subscribers,
+            broker_url=broker_url,
+            ld_context=settings.subscribers.ld_context or ld_context,
+        ),
+    )
+
+
+def _reachable(url: str) -> str:
+    """Return a URL to call for one that may name all addresses."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+
+def _ports(settings: Settings, roles: Collection[str]) -> Iterator[Port]:
+    if BROKER in roles:
+        own = settings.broker
+        yield Port(own.host, own.port, "RIGEL_BROKER_PORT")
+    if not frozenset(roles).isdisjoint(SUBSCRIBERS):
+        yield Port(settings.subscribers.host, settings.subscribers.port, "RIGEL_SUBSCRIBERS_PORT")
+    if not frozenset(roles).isdisjoint(AGENTS):
+        agents = settings.agents
+        yield Port(agents.host, agents.port, "RIGEL_AGENTS_PORT")
+        if "lorawan" in roles and not agents.mqtt_url:
+            host, number = agents.mqtt_embedded_host, agents.mqtt_embedded_port
+            yield Port(host, number, "RIGEL_AGENTS_MQTT_EMBEDDED_PORT")
