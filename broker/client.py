@@ -103,11 +103,14 @@ class Client:
     async def retrieve_entity(self, entity_id: str, **params: str) -> dict[str, Any] | None:
         """Return an entity, or None when there is none (5.7.1)."""
         try:
-            return await self.request("GET", f"/entities/{_segment(entity_id)}", params=params)
+            found: dict[str, Any] = await self.request(
+                "GET", f"/entities/{_segment(entity_id)}", params=params
+            )
         except BrokerRefused as error:
             if error.status == 404:  # noqa: PLR2004 - HTTP status
                 return None
             raise
+        return found
 
     async def query_entities(self, **params: str) -> AsyncIterator[dict[str, Any]]:
         """Yield all entities that match, page by page (5.7.2); parameters are those of the API."""

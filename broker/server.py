@@ -113,7 +113,7 @@ async def serve(
             clock=clock,
             limits=Limits(settings.max_batch, settings.default_limit, settings.max_limit),
         )
-        await stack.enter_async_context(load(broker))
+        await stack.enter_async_context(load(broker, matcher))
         await stack.enter_async_context(notifier.deliver(store.outbox))
         await stack.enter_async_context(_sweeping(store, settings.sweep_interval))
         gauges = _gauges(store, notifier)
@@ -133,9 +133,7 @@ def _gauges(store: SqliteStore, notifier: Notifier) -> Callable[[], Mapping[str,
 @asynccontextmanager
 async def _listen(broker: Broker, settings: Settings, metrics: Metrics) -> AsyncIterator[str]:
     app = make_app(broker, metrics, max_body=settings.max_body, cors=Cors(settings.cors_origins))
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, auto_decompress=False
-    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port)

@@ -107,6 +107,7 @@ async def _items(request: Request, raw: list[Any]) -> list[Item]:
             _checked(document, place) or (document, ld_context)
             for place, document in enumerate(raw)
         ]
+    request.refuse_link()
     items: list[Item] = []
     for place, document in enumerate(raw):
         if not isinstance(document, dict):

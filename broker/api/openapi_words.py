@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Schema = dict[str, Any]
+Answers = dict[str, tuple[str, Schema | None]]
 _TEXT: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "string", "enum": ["true", "false"]}
 _DATE_TIME: Schema = {"type": "string", "format": "date-time"}
@@ -120,11 +121,11 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "deleteContext": ("Delete or reload an @context", "5.13.5"),
 }
 
-_DONE = {"204": ("Done.", None)}
-_PARTLY = {"207": ("Done in part.", _ref("BatchOperationResult"))}
-_CREATED = {"201": ("Created; Location says where.", None)}
+_DONE: Answers = {"204": ("Done.", None)}
+_PARTLY: Answers = {"207": ("Done in part.", _ref("BatchOperationResult"))}
+_CREATED: Answers = {"201": ("Created; Location says where.", None)}
 
-SUCCESS: dict[str, dict[str, tuple[str, Schema | None]]] = {
+SUCCESS: dict[str, Answers] = {
     "createEntity": _CREATED,
     "queryEntity": {"200": ("The entities.", _list({"type": "object"}))},
     "purgeEntities": _DONE,

@@ -104,10 +104,18 @@ class Request:
             return dict(document), await self.ld_context()
         if "@context" not in document:
             raise BadRequestData(f"@context: {media.LD_JSON} has to have it in the body")
-        if self._linked() is not None:
-            raise BadRequestData(f"Link: {media.LD_JSON} has its @context in the body alone")
+        self.refuse_link()
         rest = {key: value for key, value in document.items() if key != "@context"}
         return rest, await self.broker.contexts.resolve(document["@context"], self.tenant)
+
+    def refuse_link(self) -> None:
+        """Refuse a Link to an @context beside a body that has its own.
+
+        Raises:
+            BadRequestData: there is one.
+        """
+        if self._linked() is not None:
+            raise BadRequestData(f"Link: {media.LD_JSON} has its @context in the body alone")
 
     async def ld_context(self) -> LdContext:
         """Return the @context of the Link header, or the default one (clause 6.3.5)."""

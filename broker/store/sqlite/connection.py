@@ -34,6 +34,10 @@ _CACHE_KIB = 32_768
 class Transaction(Protocol):
     """What must follow the fate of a transaction: told when it committed or was rolled back."""
 
+    def closing(self, cursor: sqlite3.Cursor) -> None:
+        """Write what was gathered, as the last thing before the commit."""
+        ...
+
     def committed(self) -> Callable[[], None] | None:
         """Publish what the transaction wrote; what it returns runs on the event loop."""
         ...
@@ -147,6 +151,7 @@ class Writer:
                 results.append(queued.job(cursor))
             except NgsiLdError as error:
                 results.append(error)
+        self._transaction.closing(cursor)
         cursor.execute("COMMIT")
         return results
 

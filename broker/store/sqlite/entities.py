@@ -17,8 +17,16 @@ from broker.core.expiry import earliest_expiry
 from broker.core.identifiers import DEFAULT_INSTANCE, DEFAULT_TENANT, ExpandedEntity, Iri, Tenant
 from broker.core.query.entity_query import EntityQuery
 from broker.core.timestamps import format_timestamp, instant_key
-from broker.store.interface import Change, Commit, Delivery, Matcher, StoredEntity
-from broker.store.sqlite import index, outbox, q_sql
+from broker.store.interface import (
+    AttributeUse,
+    Change,
+    Commit,
+    Delivery,
+    Matcher,
+    StoredEntity,
+    TypeUse,
+)
+from broker.store.sqlite import index, outbox, q_sql, usage
 from broker.store.sqlite.cache import EntityCache, Held, Key
 from broker.store.sqlite.connection import Readers, Writer
 from broker.store.sqlite.pages import PageCache, Row
@@ -50,6 +58,7 @@ class EntityTransaction:
         self._new_tenants: dict[Tenant, int] = {}
         self._next_seq = 0
         self.terms = index.Terms()
+        self._usage = usage.Usage(self.terms)
         self.tenants: dict[Tenant, int] = {DEFAULT_TENANT: 1}
 
     def load(self, connection: sqlite3.Connection) -> None:
@@ -60,6 +69,10 @@ class EntityTransaction:
             "SELECT 1 + max((SELECT ifnull(max(seq), 0) FROM entity),"
             " (SELECT ifnull(max(seq), 0) FROM deleted_entity))"
         ).fetchone()
+
+    def closing(self, cursor: sqlite3.Cursor) -> None:
+        """Write the counts that the transaction changed."""
+        self._usage.flush(cursor)
 
     def committed(self) -> Callable[[], None] | None:
         """Publish the transaction's entities; the listener is told on the event loop."""
@@ -77,6 +90,7 @@ class EntityTransaction:
     def rolled_back(self) -> None:
         """Forget what was not committed."""
         self.terms.rolled_back()
+        self._usage.rolled_back()
         self._clear()
 
     def _clear(self) -> None:
@@ -149,6 +163,7 @@ class EntityTransaction:
                 (version, _encode(after), at, expires, seq),
             )
         index.write(cursor, self.terms, number, seq, before, after)
+        self._usage.note(cursor, number, before, after)
         event = EntityChanged(tenant, entity_id, before, after, at, version)
         self._pending[tenant, entity_id] = Held(seq, StoredEntity(after, version, expiry))
         self._record(cursor, seq, event)
@@ -165,6 +180,7 @@ class EntityTransaction:
             (held.seq, number, entity_id, stored.version + 1, at),
         )
         index.write(cursor, self.terms, number, held.seq, stored.entity, None)
+        self._usage.note(cursor, number, stored.entity, None)
         self._pending[tenant, entity_id] = None
         event = EntityChanged(tenant, entity_id, stored.entity, None, at, stored.version + 1)
         self._record(cursor, held.seq, event)
@@ -320,12 +336,13 @@ class SqliteEntities:
         rows = self._pages.get(tenant, key)
         if rows is None:
             generation = self._pages.generation(tenant, query)
-            rows = await self._readers.read(
+            read: Sequence[Row] = await self._readers.read(
                 lambda connection: q_sql.page(
                     connection, self._transaction.terms, number, query, limit=limit, offset=offset
                 )
             )
-            self._pages.put(tenant, key, generation, rows)
+            self._pages.put(tenant, key, generation, read)
+            rows = read
         found = await self._load(tenant, rows)
         return [stored for held in found if (stored := self._current(held.stored)) is not None]
 
@@ -349,6 +366,20 @@ class SqliteEntities:
         number = self._number(tenant)
         return await self._readers.read(
             lambda connection: q_sql.count(connection, self._transaction.terms, number, query)
+        )
+
+    async def types(self, tenant: Tenant) -> list[TypeUse]:
+        """See `EntityStore.types`."""
+        number = self._number(tenant)
+        return await self._readers.read(
+            lambda connection: usage.types(connection, self._transaction.terms, number)
+        )
+
+    async def attributes(self, tenant: Tenant) -> list[AttributeUse]:
+        """See `EntityStore.attributes`."""
+        number = self._number(tenant)
+        return await self._readers.read(
+            lambda connection: usage.attributes(connection, self._transaction.terms, number)
         )
 
     async def tenants(self) -> list[Tenant]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from broker.store.sqlite import index
+from broker.store.sqlite import index, usage
 
 _ENTITIES = """
 CREATE TABLE tenant (
@@ -99,7 +99,7 @@ CREATE TABLE dead_letter (
 CREATE INDEX dead_letter_subscription ON dead_letter (tenant, subscription);
 """
 
-STEPS: tuple[str, ...] = (_ENTITIES + index.DDL + _DOCUMENTS + _OUTBOX,)
+STEPS: tuple[str, ...] = (_ENTITIES + index.DDL + usage.DDL + _DOCUMENTS + _OUTBOX,)
 
 
 class NewerSchema(Exception):

@@ -19,6 +19,9 @@ class Recorder:
     def __init__(self) -> None:
         self.fates: list[str] = []
 
+    def closing(self, cursor: sqlite3.Cursor) -> None:
+        pass
+
     def committed(self) -> Callable[[], None] | None:
         self.fates.append("committed")
         return None

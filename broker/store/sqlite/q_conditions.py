@@ -1,0 +1,377 @@
+"""Conditions as SQL over the attribute index, each in up to three forms.
+
+- `check`: an expression that is true for a given entity; it costs a look-up.
+- `source`: a SELECT of the `seq` of all entities that fulfil it, through an index, so that it costs
+  as much as it finds; an entity may come up several times.
+- `walk`: the same in ascending order and lazily, so that a page costs no more than the way to it.
+
+A form is None where there is none: a condition without `check` lets everything pass. `exact` says
+whether what passes needs no second look by the evaluator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from broker.store.sqlite.index_rows import REFERENCE, SqlValue
+
+
+class Sql(NamedTuple):
+    """A piece of SQL with its parameters."""
+
+    text: str
+    params: tuple[SqlValue, ...] = ()
+
+
+class Condition(Protocol):
+    """See the module."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the evaluator need not look again."""
+        ...
+
+    def check(self, seq: str) -> Sql | None:
+        """Return an expression about the entity that the SQL expression `seq` names."""
+        ...
+
+    def source(self) -> Sql | None:
+        """Return a SELECT of what fulfils the condition."""
+        ...
+
+    def walk(self, after: int | None) -> Sql | None:
+        """Return a SELECT in ascending order, from the entity behind `after`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Nothing matches."""
+
+    exact: bool = True
+
+    def check(self, seq: str) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return Sql("0")
+
+    def source(self) -> Sql | None:
+        return Sql("SELECT 0 AS seq WHERE 0")
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return self.source()
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """What only the evaluator can decide."""
+
+    exact: bool = False
+
+    def check(self, seq: str) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+    def source(self) -> Sql | None:
+        return None
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """There is a row of an attribute, or of a path below it, with some property.
+
+    Attributes:
+        where: an expression over the columns of `value`.
+        by_value: it gives a range of `value` to look up.
+        type_sets: only entities with these are meant; None is all. `check` leaves it out.
+    """
+
+    tenant: int
+    attribute: int
+    path: int
+    where: Sql
+    by_value: bool = True
+    exact: bool = True
+    type_sets: tuple[int, ...] | None = None
+
+    def _at(self) -> Sql:
+        text, params = self.where
+        return Sql(
+            f"tenant = ? AND attribute = ? AND path = ? AND {text}",
+            (self.tenant, self.attribute, self.path, *params),
+        )
+
+    def _typed(self) -> Sql:
+        if self.type_sets is None:
+            return Sql("")
+        return Sql(f" AND type_set IN ({marks(self.type_sets)})", self.type_sets)
+
+    def check(self, seq: str) -> Sql | None:
+        text, params = self._at()
+        return Sql(
+            f"EXISTS (SELECT 1 FROM value AS v NOT INDEXED WHERE v.seq = {seq} AND {text})", params
+        )
+
+    def source(self) -> Sql | None:
+        at, typed = self._at(), self._typed()
+        index = "INDEXED BY value_order" if self.by_value else "NOT INDEXED"
+        return Sql(
+            f"SELECT seq FROM value {index} WHERE {at.text}{typed.text}", at.params + typed.params
+        )
+
+    def walk(self, after: int | None) -> Sql | None:
+        at, typed = self._at(), self._typed()
+        start = "" if after is None else " AND seq > ?"
+        return Sql(
+            f"SELECT DISTINCT seq FROM value NOT INDEXED WHERE {at.text}{typed.text}{start}"
+            " ORDER BY seq",
+            at.params + typed.params + (() if after is None else (after,)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """The entity has one of some sets of types."""
+
+    tenant: int
+    type_sets: tuple[int, ...]
+    exact: bool = True
+
+    def check(self, seq: str) -> Sql | None:
+        return Sql(
+            "EXISTS (SELECT 1 FROM typed AS t WHERE t.tenant = ?"
+            f" AND t.type_set IN ({marks(self.type_sets)}) AND t.seq = {seq})",
+            (self.tenant, *self.type_sets),
+        )
+
+    def source(self) -> Sql | None:
+        return Sql(
+            f"SELECT seq FROM typed WHERE tenant = ? AND type_set IN ({marks(self.type_sets)})",
+            (self.tenant, *self.type_sets),
+        )
+
+    def walk(self, after: int | None) -> Sql | None:
+        if len(self.type_sets) > _MERGED:
+            return None
+        start = "" if after is None else " AND seq > ?"
+        arm = f"SELECT seq FROM typed WHERE tenant = ? AND type_set = ?{start}"
+        more = () if after is None else (after,)
+        return Sql(
+            " UNION ALL ".join([arm] * len(self.type_sets)) + " ORDER BY seq",
+            tuple(value for number in self.type_sets for value in (self.tenant, number, *more)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """A column of the entity itself (id, created, modified) has some property.
+
+    Attributes:
+        index: what is searched; None for the unique index on the id.
+    """
+
+    tenant: int
+    where: Sql
+    index: str | None = None
+    exact: bool = True
+
+    def check(self, seq: str) -> Sql | None:
+        text, params = self.where
+        return Sql(
+            f"EXISTS (SELECT 1 FROM entity AS m NOT INDEXED WHERE m.seq = {seq} AND {text})", params
+        )
+
+    def source(self) -> Sql | None:
+        text, params = self.where
+        indexed = f"INDEXED BY {self.index} " if self.index else ""
+        return Sql(
+            f"SELECT seq FROM entity {indexed}WHERE tenant = ? AND {text}", (self.tenant, *params)
+        )
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """A geometry touches one of some boxes (given as west, south, east, north)."""
+
+    tenant: int
+    attribute: int
+    space: int
+    boxes: tuple[tuple[float, float, float, float], ...]
+    exact: bool = False
+
+    def _touching(self) -> Sql:
+        one = "(east >= ? AND north >= ? AND west <= ? AND south <= ?)"
+        return Sql(
+            " OR ".join([one] * len(self.boxes)),
+            tuple(number for box in self.boxes for number in box),
+        )
+
+    def check(self, seq: str) -> Sql | None:
+        text, params = self._touching()
+        return Sql(
+            "EXISTS (SELECT 1 FROM value AS v NOT INDEXED CROSS JOIN place AS p ON p.id = v.place"
+            " WHERE v.tenant = ? AND v.attribute = ? AND v.path = 0"
+            f" AND v.seq = {seq} AND v.place IS NOT NULL AND ({text}))",
+            (self.tenant, self.attribute, *params),
+        )
+
+    def source(self) -> Sql | None:
+        arm = (
+            "SELECT seq FROM place WHERE low <= ? AND high >= ?"
+            " AND east >= ? AND north >= ? AND west <= ? AND south <= ?"
+        )
+        return Sql(
+            " UNION ALL ".join([arm] * len(self.boxes)),
+            tuple(number for box in self.boxes for number in (self.space, self.space, *box)),
+        )
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A relationship points to an entity that fulfils a condition."""
+
+    tenant: int
+    attribute: int
+    condition: Condition
+
+    @property
+    def exact(self) -> bool:
+        """Whether the condition on the linked entity is."""
+        return self.condition.exact
+
+    def check(self, seq: str) -> Sql | None:
+        inner = self.condition.check("e.seq")
+        text, params = Sql("1") if inner is None else inner
+        return Sql(
+            "EXISTS (SELECT 1 FROM value AS r NOT INDEXED CROSS JOIN entity AS e"
+            " ON e.tenant = r.tenant AND e.id = CAST(substr(r.value, 2) AS TEXT)"
+            " WHERE r.tenant = ? AND r.attribute = ? AND r.path = 0"
+            f" AND r.seq = {seq} AND r.value >= ? AND r.value < ? AND {text})",
+            (self.tenant, self.attribute, *_REFERENCES, *params),
+        )
+
+    def source(self) -> Sql | None:
+        inner = self.condition.source()
+        if inner is None:
+            return None
+        return Sql(
+            f"SELECT r.seq AS seq FROM ({inner.text}) AS t CROSS JOIN entity AS e ON e.seq = t.seq"
+            " CROSS JOIN value AS r INDEXED BY value_order ON r.tenant = ? AND r.attribute = ?"
+            " AND r.path = 0 AND r.value = CAST(? || e.id AS BLOB)",
+            (*inner.params, self.tenant, self.attribute, REFERENCE.decode()),
+        )
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """An exact condition is not fulfilled."""
+
+    condition: Condition
+    exact: bool = True
+
+    def check(self, seq: str) -> Sql | None:
+        inner = self.condition.check(seq)
+        return Sql("0") if inner is None else Sql(f"NOT {inner.text}", inner.params)
+
+    def source(self) -> Sql | None:
+        return None
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """All conditions are fulfilled."""
+
+    conditions: tuple[Condition, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether each of them is."""
+        return all(condition.exact for condition in self.conditions)
+
+    def check(self, seq: str) -> Sql | None:
+        return joined([condition.check(seq) for condition in self.conditions], " AND ")
+
+    def source(self) -> Sql | None:
+        for driver in self.conditions:
+            found = driver.source()
+            if found is not None:
+                others = [other for other in self.conditions if other is not driver]
+                return narrowed(found, others)
+        return None
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of the conditions is fulfilled."""
+
+    conditions: tuple[Condition, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether each of them is."""
+        return all(condition.exact for condition in self.conditions)
+
+    def check(self, seq: str) -> Sql | None:
+        checks = [condition.check(seq) for condition in self.conditions]
+        return None if None in checks else joined(checks, " OR ")
+
+    def source(self) -> Sql | None:
+        sources = [condition.source() for condition in self.conditions]
+        found = [source for source in sources if source is not None]
+        if len(found) < len(sources):
+            return None
+        return Sql(
+            " UNION ALL ".join(f"SELECT seq FROM ({source.text})" for source in found),
+            tuple(param for source in found for param in source.params),
+        )
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+_MERGED = 16
+_REFERENCES = (REFERENCE, bytes([REFERENCE[0] + 1]))
+
+
+def marks(values: Sequence[object]) -> str:
+    """Return a parameter's mark for each value."""
+    return ",".join("?" * len(values))
+
+
+def joined(checks: Iterable[Sql | None], operator: str) -> Sql | None:
+    """Join expressions; None if there is nothing to join."""
+    found = [check for check in checks if check is not None]
+    if not found:
+        return None
+    return Sql(
+        "(" + operator.join(check.text for check in found) + ")",
+        tuple(param for check in found for param in check.params),
+    )
+
+
+def narrowed(source: Sql, conditions: Iterable[Condition]) -> Sql:
+    """Return the part of a source that fulfils further conditions."""
+    check = joined([condition.check("c.seq") for condition in conditions], " AND ")
+    if check is None:
+        return source
+    return Sql(
+        f"SELECT c.seq AS seq FROM ({source.text}) AS c WHERE {check.text}",
+        source.params + check.params,
+    )

@@ -1,0 +1,157 @@
+"""How many entities have which types, attributes and kinds of attributes: what discovery answers.
+
+The counts are kept with every write, so that a list of types costs the same with ten entities as
+with a million. The changes of a transaction are gathered and written once, before it commits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from broker.core.identifiers import ExpandedEntity, Iri
+from broker.store.interface import AttributeUse, TypeUse
+from broker.store.sqlite.index_terms import Terms
+
+DDL = """
+-- The row with attribute 0 counts the entities of the set of types.
+CREATE TABLE usage (
+    tenant INTEGER NOT NULL,
+    type_set INTEGER NOT NULL,
+    attribute INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    entities INTEGER NOT NULL,
+    PRIMARY KEY (tenant, type_set, attribute, kind)
+) WITHOUT ROWID;
+"""
+
+_ENTITY = 0
+_Key = tuple[int, int, int, str]
+
+
+class Usage:
+    """What the open transaction changes about the counts."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._changes: Counter[_Key] = Counter()
+
+    def note(
+        self,
+        cursor: sqlite3.Cursor,
+        tenant: int,
+        before: ExpandedEntity | None,
+        after: ExpandedEntity | None,
+    ) -> None:
+        """Take note of a change of one entity; None is no entity."""
+        if before is not None and after is not None and before["type"] == after["type"]:
+            self._note_attributes(cursor, tenant, before, after)
+            return
+        for entity, step in ((before, -1), (after, 1)):
+            if entity is not None:
+                types = self._terms.type_set(cursor, entity["type"])
+                self._changes[tenant, types, _ENTITY, ""] += step
+                for name, instances in entity["attributes"].items():
+                    self._count(cursor, tenant, types, name, instances, step)
+
+    def flush(self, cursor: sqlite3.Cursor) -> None:
+        """Write what was noted."""
+        rows = [(*key, step) for key, step in self._changes.items() if step]
+        self._changes.clear()
+        if rows:
+            cursor.executemany(
+                "INSERT INTO usage VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET entities = entities + excluded.entities",
+                rows,
+            )
+
+    def rolled_back(self) -> None:
+        """Forget what was noted."""
+        self._changes.clear()
+
+    def _note_attributes(
+        self, cursor: sqlite3.Cursor, tenant: int, before: ExpandedEntity, after: ExpandedEntity
+    ) -> None:
+        old, new = before["attributes"], after["attributes"]
+        types: int | None = None
+        for name in old.keys() | new.keys():
+            was, now = old.get(name), new.get(name)
+            if was is now or _kinds(was) == _kinds(now):
+                continue
+            if types is None:
+                types = self._terms.type_set(cursor, after["type"])
+            self._count(cursor, tenant, types, name, was, -1)
+            self._count(cursor, tenant, types, name, now, 1)
+
+    def _count(
+        self,
+        cursor: sqlite3.Cursor,
+        tenant: int,
+        types: int,
+        name: str,
+        instances: Mapping[str, Any] | None,
+        step: int,
+    ) -> None:
+        attribute = self._terms.intern(cursor, name)
+        for kind in _kinds(instances):
+            self._changes[tenant, types, attribute, kind] += step
+
+
+def _kinds(instances: Mapping[str, Any] | None) -> frozenset[str]:
+    if not instances:
+        return frozenset()
+    return frozenset(instance["type"] for instance in instances.values())
+
+
+_Row = tuple[frozenset[str], Iri | None, str, int]
+
+
+def _rows(connection: sqlite3.Connection, terms: Terms, tenant: int) -> Iterable[_Row]:
+    """Yield types, attribute (None: the entities themselves), kind and number of entities."""
+    found = connection.execute(
+        "SELECT type_set, attribute, kind, entities FROM usage WHERE tenant = ? AND entities > 0",
+        (tenant,),
+    )
+    for types, attribute, kind, entities in found:
+        try:
+            name = None if attribute == _ENTITY else Iri(terms.iri(attribute))
+            yield terms.types_of(types), name, kind, entities
+        except KeyError:
+            continue  # of a commit that has not been published, so not been answered either
+
+
+def types(connection: sqlite3.Connection, terms: Terms, tenant: int) -> list[TypeUse]:
+    """Return the types that entities have, by name."""
+    counts: Counter[str] = Counter()
+    kinds: dict[str, dict[Iri, set[str]]] = {}
+    for names, attribute, kind, entities in _rows(connection, terms, tenant):
+        for name in names:
+            of_type = kinds.setdefault(name, {})
+            if attribute is None:
+                counts[name] += entities
+            else:
+                of_type.setdefault(attribute, set()).add(kind)
+    return [
+        TypeUse(
+            Iri(name), counts[name], {attr: frozenset(found) for attr, found in kinds[name].items()}
+        )
+        for name in sorted(kinds)
+    ]
+
+
+def attributes(connection: sqlite3.Connection, terms: Terms, tenant: int) -> list[AttributeUse]:
+    """Return the attributes that entities have, by name."""
+    counts: Counter[Iri] = Counter()
+    kinds: dict[Iri, set[str]] = {}
+    names: dict[Iri, set[Iri]] = {}
+    for type_names, attribute, kind, entities in _rows(connection, terms, tenant):
+        if attribute is not None:
+            counts[attribute] += entities
+            kinds.setdefault(attribute, set()).add(kind)
+            names.setdefault(attribute, set()).update(Iri(name) for name in type_names)
+    return [
+        AttributeUse(name, counts[name], frozenset(kinds[name]), frozenset(names[name]))
+        for name in sorted(counts)
+    ]
