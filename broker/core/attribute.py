@@ -251,7 +251,7 @@ def _named(reader: Reader, name: Any, where: str) -> Table:
 def _read_members(
     reader: Reader, table: Table, document: dict[str, Any], where: str, depth: int
 ) -> Instance | None:
-    kind, value, members = table
+    kind, value, members, _ = table
     instance: Instance = {"type": kind} if kind else {}
     for member, item in document.items():
         read = members.get(member)

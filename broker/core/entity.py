@@ -11,8 +11,8 @@ An instance has its `type`, the value member of that type, other members such as
 `observedAt`, and its sub-attributes under `attributes`, in the same shape as those of an entity.
 
 A `Fragment` has what was sent of this. A member or an instance that is None deletes; an instance
-may lack its type and its value, or be a `Bare` value; `nestedNull` says where a null stands inside
-a value, if one does.
+may lack its type and its value, or be a `Bare` value. `nestedNull` says where a null stands inside
+a value, if one does; `keepsKinds` is there when the fragment must not change an attribute's type.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ def expand_simplified(
     """
     fragment = _read(document, ld_context, _read_simplified, whole=whole)
     _check_id(fragment, entity_id)
-    return _check_whole(fragment) if whole else fragment
+    if whole:
+        return _check_whole(fragment)
+    fragment["keepsKinds"] = True
+    return fragment
 
 
 def expand_fragment(
@@ -113,7 +116,7 @@ def _read(document: object, ld_context: LdContext, read: ReadAttribute, *, whole
         if member is not None:
             member(reader, members, name, value)
             continue
-        iri = reader.name(name, "name")
+        iri = reader.name(name, "entity")
         if iri in attributes or iri in RESERVED_IRIS:
             _refuse(iri, name, attributes)
         attributes[iri] = read(reader, iri, value, name)

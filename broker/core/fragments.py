@@ -26,7 +26,7 @@ from broker.core.instances import (
     updated,
 )
 from broker.core.ld_context import CORE
-from broker.core.merge_patch import merge_attribute
+from broker.core.merge_patch import Merging, merge_attribute
 from broker.core.timestamps import instant_key
 from broker.core.vocabulary import SCOPE
 
@@ -169,12 +169,10 @@ def merge(
     Raises:
         BadRequestData: a value cannot be of its attribute's kind, or a new one has no value.
     """
+    merging = Merging(now, observed_at, lang, fragment.get("keepsKinds", False))
     attributes = entity["attributes"].copy()
     for name, sent in fragment["attributes"].items():
-        merged = merge_attribute(
-            attributes.get(name), sent, name, now, observed_at=observed_at, lang=lang
-        )
-        put(attributes, name, merged)
+        put(attributes, name, merge_attribute(attributes.get(name), sent, name, merging))
     members = _type_and_expiry(entity, fragment)
     if "scope" in fragment:
         members["scope"] = fragment["scope"]
@@ -258,6 +256,8 @@ def _type_and_expiry(entity: ExpandedEntity, fragment: Fragment) -> dict[str, An
 def _appended_members(
     entity: ExpandedEntity, fragment: Fragment, kept: list[tuple[Iri, str]], *, overwrite: bool
 ) -> dict[str, Any]:
+    if fragment.get("scope", ()) is None or fragment.get("expiresAt", ()) is None:
+        raise BadRequestData(f"{NGSI_LD_NULL} deletes nothing here")
     members = _type_and_expiry(entity, fragment)
     if "scope" in fragment:
         old = entity.get("scope", [])
@@ -267,8 +267,6 @@ def _appended_members(
     if not overwrite and "expiresAt" in members and "expiresAt" in entity:
         del members["expiresAt"]
         kept.append((_EXPIRES_AT, _EXISTS))
-    if None in members.values():
-        raise BadRequestData(f"{NGSI_LD_NULL} is not for appending")
     return members
 
 

@@ -40,10 +40,8 @@ def check_members(instance: Instance, kind: str, name: str) -> None:
     Raises:
         BadRequestData: it has a member that the kind has not.
     """
-    members = TABLES[kind].members
-    for member in instance:
-        if member != "attributes" and not members.get(member):
-            raise BadRequestData(f"{name}.{member}: has no place in a {kind}")
+    for member in instance.keys() - TABLES[kind].allowed - {"attributes"}:
+        raise BadRequestData(f"{name}.{member}: has no place in a {kind}")
 
 
 def appended(

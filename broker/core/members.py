@@ -33,11 +33,13 @@ class Table(NamedTuple):
         kind: the kind's name; empty for a fragment without a type.
         value: the member that holds the value.
         members: what to do with each core member; False means nothing.
+        allowed: the members that a client may give, beside type and datasetId.
     """
 
     kind: str
     value: str
     members: Mapping[str, ReadMember | Literal[False]]
+    allowed: frozenset[str]
 
 
 def _objects(reader: Reader, value: Any, where: str) -> Any:
@@ -221,19 +223,17 @@ def _entity_type_sealed(reader: Reader, value: Any, where: str) -> str:
     return reader.name(value, f"{where}.entityTypeSealed")
 
 
-def _prohibited(member: str) -> ReadMember:
+def _prohibited(member: str, kind: str) -> ReadMember:
+    message = f"{member}: has no place in {f'a {kind}' if kind else 'an attribute without value'}"
+
     def refuse(_: Reader, _value: Any, where: str) -> None:
-        raise BadRequestData(f"{where}.{member}: has no place in this kind of attribute")
+        raise BadRequestData(f"{where}.{message}")
 
     return refuse
 
 
 def _table(kind: str, value: str, /, **members: ReadMember | Literal[False]) -> Table:
-    refused: dict[str, ReadMember | Literal[False]] = {
-        member: _prohibited(member)
-        for member in (*vocabulary.RESERVED_NAMES, "value", "scope", "@context")
-    }
-    common: dict[str, ReadMember | Literal[False]] = {
+    known: dict[str, ReadMember | Literal[False]] = {
         "type": False,
         "@type": False,
         "datasetId": False,
@@ -241,8 +241,15 @@ def _table(kind: str, value: str, /, **members: ReadMember | Literal[False]) -> 
         "observedAt": _observed_at,
         "expiresAt": _expires_at,
         **dict.fromkeys(vocabulary.READ_ONLY_MEMBERS, False),
+        **members,
     }
-    return Table(kind, value, {**refused, **common, **members})
+    refused = {
+        member: _prohibited(member, kind)
+        for member in (*vocabulary.RESERVED_NAMES, "value", "scope", "@context")
+        if member not in known
+    }
+    allowed = frozenset(member for member, read in known.items() if read)
+    return Table(kind, value, {**refused, **known}, allowed)
 
 
 # `entity` and `entityList` are what an inline join shows (4.5.23.2), and ignored on the way back.

@@ -8,10 +8,12 @@ in their turn.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from broker.core.attribute import Bare, Instance, Instances, take_as
-from broker.core.identifiers import NGSI_LD_NULL
+from broker.core.errors import BadRequestData
+from broker.core.identifiers import NGSI_LD_NULL, Iri
 from broker.core.instances import check_members, complete, put
 from broker.core.members import TABLES, is_text
 from broker.core.vocabulary import KINDS
@@ -34,20 +36,26 @@ def merge_value(target: Any, patch: Any) -> Any:
     return merged
 
 
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """How a fragment is merged.
+
+    Attributes:
+        observed_at: for attributes that had an `observedAt` and get none.
+        lang: the language of plain texts for a LanguageProperty.
+        keeps_kinds: no attribute may change its type (table 6.5.3.4-1).
+    """
+
+    now: str
+    observed_at: str | None = None
+    lang: str | None = None
+    keeps_kinds: bool = False
+
+
 def merge_attribute(
-    present: Mapping[str, Instance] | None,
-    sent: Instances,
-    name: str,
-    now: str,
-    *,
-    observed_at: str | None = None,
-    lang: str | None = None,
+    present: Mapping[str, Instance] | None, sent: Instances, name: str, merging: Merging
 ) -> dict[str, Instance]:
     """Merge instances of an attribute by datasetId; what is left may be empty.
-
-    Args:
-        observed_at: for instances that had an `observedAt` and get none.
-        lang: the language of plain texts for a LanguageProperty.
 
     Raises:
         BadRequestData: a value cannot be of the attribute's kind, or a new one has no value.
@@ -55,20 +63,12 @@ def merge_attribute(
     instances = dict(present) if present else {}
     for key, patch in sent.items():
         target = instances.get(key)
-        merged: Instance | None
-        if patch is None:
-            merged = None
-        elif target is None:
-            merged = _new(patch, name, now)
-        else:
-            merged = _merge_instance(target, patch, name, now, lang)
-            if (
-                observed_at is not None
-                and merged is not None
-                and "observedAt" in target
-                and (isinstance(patch, Bare) or "observedAt" not in patch)
-            ):
-                merged["observedAt"] = observed_at
+        merged: Instance | None = None
+        if patch is not None:
+            if target is None:
+                merged = _new(patch, name, merging)
+            else:
+                merged = _merge_instance(target, patch, name, merging)
         if merged is None:
             instances.pop(key, None)
         else:
@@ -76,7 +76,7 @@ def merge_attribute(
     return instances
 
 
-def _new(patch: Instance | Bare, name: str, now: str) -> Instance | None:
+def _new(patch: Instance | Bare, name: str, merging: Merging) -> Instance | None:
     """Make an instance of a patch: nulls in it delete nothing (RFC 7396)."""
     patch = complete(patch, name)
     instance = {member: item for member, item in patch.items() if item is not None}
@@ -85,19 +85,23 @@ def _new(patch: Instance | Bare, name: str, now: str) -> Instance | None:
     if value == "languageMap" and not instance[value]:
         return None
     if "attributes" in instance:
-        put(instance, "attributes", _merge_attributes({}, instance["attributes"], now, None))
-    instance["createdAt"] = instance["modifiedAt"] = now
+        put(instance, "attributes", _merge_attributes({}, instance["attributes"], merging))
+    instance["createdAt"] = instance["modifiedAt"] = merging.now
     return instance
 
 
 def _merge_instance(
-    target: Instance, patch: Instance | Bare, name: str, now: str, lang: str | None
+    target: Instance, patch: Instance | Bare, name: str, merging: Merging
 ) -> Instance | None:
     kind = target["type"]
-    patch = _patch_for(kind, patch, name, lang)
+    patch = _patch_for(kind, patch, name, merging.lang)
     merged = target.copy()
     if patch.get("type", kind) != kind:
-        _change_kind(merged, patch["type"])
+        if merging.keeps_kinds:
+            raise BadRequestData(f"{name}: is a {kind} and cannot become a {patch['type']}")
+        _change_kind(merged, complete(patch, name)["type"])
+    if merging.observed_at is not None and "observedAt" in target:
+        merged["observedAt"] = merging.observed_at
     for member, item in patch.items():
         if member in _MERGED_VALUES:
             merged[member] = _merge_member(merged, member, item)
@@ -107,8 +111,9 @@ def _merge_instance(
             merged[member] = item
     if "attributes" in patch:
         attributes = target.get("attributes", {})
-        put(merged, "attributes", _merge_attributes(attributes, patch["attributes"], now, lang))
-    merged["modifiedAt"] = now
+        inner = replace(merging, observed_at=None)
+        put(merged, "attributes", _merge_attributes(attributes, patch["attributes"], inner))
+    merged["modifiedAt"] = merging.now
     return None if merged.get("languageMap") == {} else merged
 
 
@@ -139,22 +144,16 @@ def _patch_for(kind: str, patch: Instance | Bare, name: str, lang: str | None) -
 
 def _change_kind(instance: Instance, kind: str) -> None:
     """Drop the old value, and with it what has no place beside the new one."""
-    members = TABLES[kind].members
-    del instance[KINDS[instance["type"]].value]
-    for member in [name for name in instance if name in TABLES["Property"].members]:
-        if member not in ("type", "createdAt", "modifiedAt") and not members[member]:
-            del instance[member]
+    old = TABLES[instance["type"]].allowed
+    for member in (old - TABLES[kind].allowed | {KINDS[instance["type"]].value}) & instance.keys():
+        del instance[member]
     instance["type"] = kind
 
 
 def _merge_attributes(
-    present: Mapping[str, Mapping[str, Instance]],
-    sent: Mapping[str, Instances],
-    now: str,
-    lang: str | None,
-) -> dict[str, Mapping[str, Instance]]:
+    present: Mapping[Iri, Mapping[str, Instance]], sent: Mapping[Iri, Instances], merging: Merging
+) -> dict[Iri, Mapping[str, Instance]]:
     attributes = dict(present)
     for name, instances in sent.items():
-        merged = merge_attribute(attributes.get(name), instances, name, now, lang=lang)
-        put(attributes, name, merged)
+        put(attributes, name, merge_attribute(attributes.get(name), instances, name, merging))
     return attributes

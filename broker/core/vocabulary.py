@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from broker.core.errors import BadRequestData
-from broker.core.identifiers import MAX_URI_LENGTH, Iri, is_uri
+from broker.core.identifiers import MAX_URI_LENGTH, NGSI_LD_NULL, Iri, is_uri
 
 MAX_ATTRIBUTES: Final = 1_000
 """Attributes of one entity, and sub-attributes of one attribute instance."""
@@ -107,6 +107,8 @@ def name_error(name: str) -> str | None:
     if is_word(name):
         return None if len(name) <= MAX_NAME_LENGTH else f"is longer than {MAX_NAME_LENGTH}"
     prefix, colon, local = name.partition(":")
+    if name == NGSI_LD_NULL:
+        return "deletes nothing here"
     if colon and (is_uri(name) or (is_word(prefix) and is_word(local))):
         return None
     if len(name) > MAX_URI_LENGTH:
