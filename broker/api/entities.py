@@ -10,14 +10,17 @@ from aiohttp import web
 from broker.api import answers, media, parameters
 from broker.api.answers import no_content
 from broker.api.rendering import (
+    Form,
     array,
     entity_bytes,
     feature_collection,
+    inline_bytes,
     linked_bytes,
     with_context,
 )
 from broker.api.request import Request
 from broker.api.routes import Route
+from broker.core.conformance import NATIVE
 from broker.core.errors import BadRequestData, InvalidRequest, ResourceNotFound
 from broker.core.etag import entity_tag, parse_tags
 from broker.core.fragments import Applied
@@ -44,7 +47,7 @@ async def retrieve_entity(request: Request) -> web.StreamResponse:
     ld_context = await request.ld_context()
     asked = parameters.retrieval(request, ld_context)
     stored = await queries.retrieve_entity(
-        request.broker, request.tenant, entity_id, types=asked.types
+        request.broker, request.tenant, entity_id, types=asked.types, query=asked.query
     )
     tag = _tag(stored)
     known = request.raw.headers.get("If-None-Match")
@@ -59,7 +62,7 @@ async def retrieve_entity(request: Request) -> web.StreamResponse:
         return _list(request, ld_context, items, {})
     if request.accept == media.GEO_JSON:
         return _features(request, ld_context, items[0], {"ETag": tag})
-    return answers.rendered(request, items[0], ld_context, {"ETag": tag})
+    return _conformant(request, answers.rendered(request, items[0], ld_context, {"ETag": tag}))
 
 
 def _tag(stored: StoredEntity) -> str:
@@ -102,9 +105,15 @@ async def _items(
     entities: Sequence[StoredEntity],
 ) -> list[bytes]:
     """Render entities, with those that they link to where that is asked for (clause 4.5.23)."""
-    form = (ld_context, asked.representation, request.accept, asked.geometry_property)
+    form = Form(
+        ld_context,
+        asked.representation,
+        request.accept,
+        asked.geometry_property,
+        request.version or NATIVE,
+    )
     if asked.join is None:
-        return [entity_bytes(stored, *form) for stored in entities]
+        return [entity_bytes(stored, form) for stored in entities]
     linked = await linking.linked_entities(
         request.broker,
         request.tenant,
@@ -113,8 +122,22 @@ async def _items(
         contained_by=asked.contained_by,
     )
     if asked.join == "flat":
-        return [entity_bytes(stored, *form) for stored in (*entities, *linked.values())]
-    return [linked_bytes(stored, *form, linked) for stored in entities]
+        given = {stored.entity["id"] for stored in entities}
+        others = (one for key, one in linked.items() if key not in given)
+        return [
+            *(entity_bytes(stored, form) for stored in entities),
+            *(linked_bytes(one, form) for one in others),
+        ]
+    return [
+        inline_bytes(
+            stored,
+            form,
+            linked,
+            join_level=asked.join_level,
+            contained_by=asked.contained_by,
+        )
+        for stored in entities
+    ]
 
 
 def _list(
@@ -122,7 +145,17 @@ def _list(
 ) -> web.Response:
     if request.accept == media.GEO_JSON:
         return _features(request, ld_context, feature_collection(items), headers)
-    return answers.rendered(request, array(items), ld_context, headers)
+    return _conformant(request, answers.rendered(request, array(items), ld_context, headers))
+
+
+def _conformant(request: Request, response: web.Response) -> web.Response:
+    """Say which version of the standard an answer conforms to, if that was asked (4.3.6.8)."""
+    if request.version is not None:
+        major, minor = request.version
+        response.headers["Preference-Applied"] = f"ngsi-ld={major}.{minor}"
+        if request.version != NATIVE:
+            response.set_status(203)
+    return response
 
 
 def _features(
@@ -133,7 +166,9 @@ def _features(
         headers = {**headers, "Preference-Applied": "body=json"}
         return answers.rendered(request, body, ld_context, headers)
     body = with_context(body, ld_context)
-    return web.Response(body=body, headers={"Content-Type": media.GEO_JSON, **headers})
+    return _conformant(
+        request, web.Response(body=body, headers={"Content-Type": media.GEO_JSON, **headers})
+    )
 
 
 async def merge_entity(request: Request) -> web.Response:

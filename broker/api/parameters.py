@@ -21,6 +21,7 @@ from broker.core.query.nodes import GeoQuery, OrderBy, QNode, TypeIs, TypeNode
 from broker.core.representations import Format, Representation
 from broker.operations.broker import Limits
 from broker.operations.changes import ANY, Narrowing
+from broker.operations.queries import ALL
 
 SELECT = frozenset(
     {
@@ -106,9 +107,10 @@ class Purge:
 @lru_cache(maxsize=_REMEMBERED)
 def _retrieval(raw: str, ld_context: LdContext) -> Asked:
     params = read(raw, RETRIEVE)
+    attrs = frozenset(ld_context.expand(name) for name in _list(params, "attrs"))
     level = _join_level(params)
     return Asked(
-        query=EntityQuery(),
+        query=EntityQuery(attrs=attrs) if attrs else ALL,
         representation=_representation(params, ld_context),
         types=_types(params, ld_context),
         geometry_property=_name(params, "geometryProperty", ld_context),
@@ -197,7 +199,6 @@ def _entity_query(
         geo=_geo(params, selected),
         scope=scope.parse(params["scopeQ"]) if "scopeQ" in params else None,
         order=_order(params, selected),
-        dataset_ids=_datasets(params) or frozenset(),
     )
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
 from broker.api import media
 from broker.core import geojson, representations
+from broker.core.conformance import NATIVE, Version, conform
 from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.ld_context import LdContext
 from broker.core.representations import Representation
+from broker.operations.linking import LinkedEntity
 from broker.store.interface import StoredEntity
 
 _encode = msgspec.json.encode
@@ -18,58 +22,72 @@ _MAX_RENDERINGS = 16
 """Forms kept of one entity; a client that asks for ever new ones pays for them itself."""
 
 
-def entity_bytes(
-    stored: StoredEntity,
-    ld_context: LdContext,
-    representation: Representation,
-    accept: str,
-    geometry_property: Iri | None = None,
-) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How entities are to be shown; hashable, so that what was rendered is kept by it.
+
+    Attributes:
+        accept: the media type.
+        geometry_property: the GeoProperty that becomes the geometry of GeoJSON.
+        version: the version of the standard that the client is to be shown (clause 4.3.6.8).
+    """
+
+    ld_context: LdContext
+    representation: Representation
+    accept: str
+    geometry_property: Iri | None = None
+    version: Version = NATIVE
+
+
+def entity_bytes(stored: StoredEntity, form: Form) -> bytes:
     """Return an entity in the form asked for; empty when its projection leaves nothing."""
-    key = (ld_context.key, representation, accept, geometry_property)
-    found = stored.renderings.get(key)
+    found = stored.renderings.get(form)
     if found is None:
-        found = _render(stored, ld_context, representation, accept, geometry_property)
+        found = _render(stored.entity, form)
         if len(stored.renderings) >= _MAX_RENDERINGS:
             stored.renderings.clear()
-        stored.renderings[key] = found
+        stored.renderings[form] = found
     return found
 
 
-def _render(
+def inline_bytes(
     stored: StoredEntity,
-    ld_context: LdContext,
-    representation: Representation,
-    accept: str,
-    geometry_property: Iri | None,
-    linked: Mapping[Iri, ExpandedEntity] | None = None,
-) -> bytes:
-    entity = stored.entity
-    if accept == media.GEO_JSON:
-        name = geometry_property or ld_context.expand("location")
-        feature = geojson.feature(
-            entity, ld_context, representation, geometry_property=name, linked=linked
-        )
-        return b"" if feature is None else _encode(feature)
-    document = representations.render(entity, ld_context, representation, linked=linked)
-    if document is None:
-        return b""
-    if accept == media.LD_JSON:
-        return _encode({**document, "@context": ld_context.source})
-    return _encode(document)
-
-
-def linked_bytes(
-    stored: StoredEntity,
-    ld_context: LdContext,
-    representation: Representation,
-    accept: str,
-    geometry_property: Iri | None,
-    linked: Mapping[Iri, StoredEntity],
+    form: Form,
+    linked: Mapping[Iri, LinkedEntity],
+    *,
+    join_level: int,
+    contained_by: frozenset[Iri],
 ) -> bytes:
     """Return an entity with others inline at its relationships; not kept, as others are in it."""
-    entities = {key: one.entity for key, one in linked.items()}
-    return _render(stored, ld_context, representation, accept, geometry_property, linked=entities)
+    entities = {key: one.stored.entity for key, one in linked.items()}
+    return _render(
+        stored.entity, form, linked=entities, join_level=join_level, contained_by=contained_by
+    )
+
+
+def linked_bytes(linked: LinkedEntity, form: Form) -> bytes:
+    """Return a linked entity beside those it is linked from, with what was picked of it."""
+    representation = form.representation
+    for relationship in linked.path:
+        representation = representations.for_linked(representation, relationship)
+    return entity_bytes(linked.stored, replace(form, representation=representation))
+
+
+def _render(entity: ExpandedEntity, form: Form, **linking: Any) -> bytes:
+    if form.version != NATIVE:
+        entity = conform(entity, form.version)
+    if form.accept == media.GEO_JSON:
+        name = form.geometry_property or form.ld_context.expand("location")
+        feature = geojson.feature(
+            entity, form.ld_context, form.representation, geometry_property=name, **linking
+        )
+        return b"" if feature is None else _encode(feature)
+    document = representations.render(entity, form.ld_context, form.representation, **linking)
+    if document is None:
+        return b""
+    if form.accept == media.LD_JSON:
+        return _encode({**document, "@context": form.ld_context.source})
+    return _encode(document)
 
 
 def array(items: Iterable[bytes]) -> bytes:

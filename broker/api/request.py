@@ -13,6 +13,7 @@ from aiohttp import web
 from broker.api import media
 from broker.api.keys import BROKER
 from broker.api.problems import http_problem
+from broker.core.conformance import Version, parse_version
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.identifiers import DEFAULT_TENANT, Iri, Tenant, check_tenant, check_uri
 from broker.core.ld_context import LdContext
@@ -27,9 +28,10 @@ class Request:
     Attributes:
         params: the query parameters by name, decoded; only those the operation takes.
         accept: the media type of the answer.
+        version: the version of the standard that the client prefers (clause 4.3.6.8).
     """
 
-    __slots__ = ("accept", "broker", "content_type", "params", "raw", "tenant")
+    __slots__ = ("accept", "broker", "content_type", "params", "raw", "tenant", "version")
 
     def __init__(self, raw: web.Request, offers: tuple[str, ...], taken: frozenset[str]) -> None:
         """Check what can be checked before the body.
@@ -53,6 +55,9 @@ class Request:
         if chosen is None:
             raise media.not_acceptable(accept, offers)
         self.accept = chosen
+        prefer = headers.get("Prefer")
+        version = None if prefer is None else media.prefers(prefer, "ngsi-ld")
+        self.version: Version | None = None if version is None else parse_version(version)
         self.params = read(raw.rel_url.raw_query_string, taken)
 
     def path(self, name: str) -> str:

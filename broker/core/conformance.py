@@ -37,7 +37,7 @@ _MULTIPLE: Version = (1, 3)
 
 
 def parse_version(text: str) -> Version:
-    """Read a version such as `1.5`.
+    """Read a version such as `1.5`; a later one than the native means the native one.
 
     Raises:
         InvalidRequest: it is none.
@@ -45,7 +45,7 @@ def parse_version(text: str) -> Version:
     found = _VERSION.fullmatch(text)
     if found is None:
         raise InvalidRequest(f"Prefer: expected a version such as ngsi-ld=1.5, got {text!r:.40}")
-    return int(found[1]), int(found[2])
+    return min((int(found[1]), int(found[2])), NATIVE)
 
 
 def conform(entity: ExpandedEntity, version: Version) -> ExpandedEntity:

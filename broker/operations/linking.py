@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from broker.core.errors import TooManyResults
@@ -14,14 +15,26 @@ MAX_LINKED = 1000
 """Most entities that one answer brings along with those asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class LinkedEntity:
+    """An entity that was reached over relationships.
+
+    Attributes:
+        path: the relationships on the way, the first one from an entity that was asked for.
+    """
+
+    stored: StoredEntity
+    path: tuple[Iri, ...]
+
+
 async def linked_entities(
     broker: Broker,
     tenant: Tenant,
     entities: Iterable[StoredEntity],
     *,
     level: int,
-    contained_by: Collection[str] = (),
-) -> dict[Iri, StoredEntity]:
+    contained_by: Collection[Iri] = (),
+) -> dict[Iri, LinkedEntity]:
     """Return the entities that relationships point to, as far as they are here, nearest first.
 
     Args:
@@ -31,33 +44,40 @@ async def linked_entities(
     Raises:
         TooManyResults: there are more than `MAX_LINKED`.
     """
-    seen = {stored.entity["id"] for stored in entities} | set(contained_by)
-    found: dict[Iri, StoredEntity] = {}
-    front = list(entities)
+    found: dict[Iri, LinkedEntity] = {}
+    front = [LinkedEntity(stored, ()) for stored in entities]
+    seen = set(contained_by)
     for _ in range(level):
-        targets = dict.fromkeys(
-            target for stored in front for target in targets_of(stored) if target not in seen
-        )
-        seen.update(targets)
-        front = []
-        for target in targets:
-            stored = await broker.entities.get(tenant, target)
-            if stored is None:
-                continue
-            front.append(stored)
-            found[target] = stored
-            if len(found) > MAX_LINKED:
-                raise TooManyResults(f"join: more than {MAX_LINKED} linked entities")
-        if not front:
-            break
+        front = await _next(broker, tenant, front, seen)
+        for linked in front:
+            found[linked.stored.entity["id"]] = linked
+        if len(found) > MAX_LINKED:
+            raise TooManyResults(f"join: more than {MAX_LINKED} linked entities")
     return found
 
 
-def targets_of(stored: StoredEntity) -> Iterator[Iri]:
-    """Yield the ids that an entity's relationships point to, in their order."""
-    for instances in stored.entity["attributes"].values():
+async def _next(
+    broker: Broker, tenant: Tenant, front: Iterable[LinkedEntity], seen: set[Iri]
+) -> list[LinkedEntity]:
+    """Return the entities one relationship further on that were not met before."""
+    reached = []
+    for linked in front:
+        for relationship, target in links_of(linked.stored):
+            if target in seen:
+                continue
+            seen.add(target)
+            stored = await broker.entities.get(tenant, target)
+            if stored is not None:
+                reached.append(LinkedEntity(stored, (*linked.path, relationship)))
+    return reached
+
+
+def links_of(stored: StoredEntity) -> Iterator[tuple[Iri, Iri]]:
+    """Yield an entity's relationships and the ids they point to, in their order."""
+    for name, instances in stored.entity["attributes"].items():
         for instance in instances.values():
-            yield from _targets(instance)
+            for target in _targets(instance):
+                yield name, target
 
 
 def _targets(instance: Mapping[str, Any]) -> Iterator[Iri]:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from broker.core.errors import ResourceNotFound
 from broker.core.identifiers import Iri, Tenant
+from broker.core.query import evaluate
 from broker.core.query.entity_query import EntityQuery
 from broker.core.query.evaluate import of_types
 from broker.core.query.nodes import TypeNode
 from broker.operations.broker import Broker
 from broker.store.interface import StoredEntity
+
+ALL = EntityQuery()
+"""The query that every entity matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,17 @@ class ResultPage:
 
 
 async def retrieve_entity(
-    broker: Broker, tenant: Tenant, entity_id: Iri, *, types: TypeNode | None = None
+    broker: Broker,
+    tenant: Tenant,
+    entity_id: Iri,
+    *,
+    types: TypeNode | None = None,
+    query: EntityQuery = ALL,
 ) -> StoredEntity:
     """Return an entity (clause 5.7.1).
+
+    Args:
+        query: what else must be true of it, such as having one of the attributes asked for.
 
     Raises:
         ResourceNotFound: there is no such entity, or it is not of the types.
@@ -38,6 +50,8 @@ async def retrieve_entity(
     stored = await broker.entities.get(tenant, entity_id)
     if stored is None or (types is not None and not of_types(types, stored.entity)):
         raise ResourceNotFound(f"there is no entity {entity_id}")
+    if query is not ALL and not evaluate.matches(query, stored.entity):
+        raise ResourceNotFound(f"entity {entity_id} has none of the attributes asked for")
     return stored
 
 
