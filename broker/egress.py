@@ -8,6 +8,7 @@ Answers are limited in size, also unpacked, and in time.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -123,7 +124,7 @@ class Egress:
             raise EgressRefused(str(error)) from error
         found = [str(literal)] if literal else await self._resolve(host, port)
         if not found:
-            raise OSError(f"{host} has no address")
+            raise OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
         return self._rules.allowed(host, found)
 
     async def request(

@@ -14,8 +14,10 @@ _NAME = re.compile(r"(?!-)[a-z0-9_\-]{1,63}(?:\.[a-z0-9_\-]{1,63})*\.?")
 _NUMERIC = re.compile(r"(?:\d+|0x[0-9a-f]*)")
 # Cloud metadata services that answer on addresses which look public.
 _METADATA = frozenset((ip_address("168.63.129.16"), ip_address("fd00:ec2::254")))
-_SITE_LOCAL = ip_network("fec0::/10")
-_NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+# Not for the public either, though `is_global` says so, in some versions of Python.
+_SPECIAL = (ip_network("192.0.0.0/24"), ip_network("fec0::/10"), ip_network("64:ff9b:1::/48"))
+_THIS_NETWORK = ip_network("0.0.0.0/8")
+_NAT64 = ip_network("64:ff9b::/96")
 _V4_COMPATIBLE = ip_network("::/96")
 
 
@@ -50,7 +52,7 @@ def refusal(address: Address, *, allow_private: bool) -> str | None:
             return "is link-local"
         if each.is_unspecified or each.is_multicast or _reserved(each):
             return "is no address of one host"
-        private = each.is_loopback or not each.is_global or each in _SITE_LOCAL
+        private = not each.is_global or any(each in network for network in _SPECIAL)
         if private and not allow_private:
             return "is loopback" if each.is_loopback else "is private"
     return None
@@ -58,9 +60,7 @@ def refusal(address: Address, *, allow_private: bool) -> str | None:
 
 def _reserved(address: Address) -> bool:
     # Python counts ::1 and other special IPv6 addresses as reserved; only IPv4's class E is meant.
-    return isinstance(address, IPv4Address) and (
-        address.is_reserved or address in ip_network("0.0.0.0/8")
-    )
+    return isinstance(address, IPv4Address) and (address.is_reserved or address in _THIS_NETWORK)
 
 
 def _meant(address: Address) -> Iterator[Address]:
@@ -77,7 +77,5 @@ def _meant(address: Address) -> Iterator[Address]:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    low = IPv4Address(int(address) & 0xFFFFFFFF)
-    compatible = address in _V4_COMPATIBLE and int(address) > 1
-    if compatible or any(address in network for network in _NAT64):
-        yield low
+    if address in _NAT64 or (address in _V4_COMPATIBLE and int(address) > 1):
+        yield IPv4Address(int(address) & 0xFFFFFFFF)

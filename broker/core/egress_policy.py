@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -9,6 +10,8 @@ from ipaddress import ip_address, ip_network
 from yarl import URL
 
 from broker.core.addresses import Address, Network, parse_host, refusal
+
+_INVISIBLE = re.compile(r"[\x00-\x20\x7f-\xa0]")
 
 
 class EgressRefused(Exception):
@@ -53,6 +56,8 @@ class Rules:
 
     def check(self, url: str) -> URL | EgressRefused:
         """Return the parsed URL, or why it must not be called; no name is resolved."""
+        if _INVISIBLE.search(url):
+            return EgressRefused(f"{url!r:.120} has blanks or control characters")
         try:
             parsed = URL(url)
             if parsed.scheme not in self._policy.schemes:
