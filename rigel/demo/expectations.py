@@ -6,6 +6,7 @@ with the last that was sent of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +24,6 @@ class Expected:
     """An attribute as it must be.
 
     Attributes:
-        value: None when only the moment counts.
         observed_at: None when only the value counts.
     """
 
@@ -45,7 +45,7 @@ class Expected:
         wrong = [
             f"{member} is {found.get(member)!r} instead of {value!r}"
             for member, value in wanted.items()
-            if found.get(member) != value
+            if not _same(found.get(member), value)
         ]
         return f"{self.entity_id}, {self.attribute}: {' and '.join(wrong)}" if wrong else None
 
@@ -76,6 +76,12 @@ async def missing(wanted: Sequence[Expected], client: Client) -> Sequence[str]:
     return [fault for fault in faults if fault is not None]
 
 
+def _same(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, float) and isinstance(found, int | float):
+        return math.isclose(found, wanted, rel_tol=1e-9)
+    return bool(found == wanted)
+
+
 def _of_bay(bay: Bay, last: Uplink) -> Expected:
     status = "occupied" if frames.says_occupied(last.f_port, last.payload) else "free"
     return Expected(names.parking_spot(bay), "status", status, last.at)
@@ -96,5 +102,5 @@ def _of_stations(
             status = "AVAILABLE" if change is None else change.status
             free += status == "AVAILABLE"
             at = start if change is None else change.at
-            yield Expected(names.charging_point(evse), "status", status, at)
+            yield Expected(names.charging_point(evse), "status", status.lower(), at)
         yield Expected(names.charging_station(station), "availableCapacity", free, None)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rigel.demo.city import COUNTRY, PARTY, Bay, Evse, Group, Probe, Station
+
+PARKING_SITE: Final = "urn:ngsi-ld:OnStreetParking:centre"
 
 
 def parking_spot(bay: Bay) -> str:
@@ -20,9 +24,9 @@ def greenspace_record(probe: Probe) -> str:
     return f"urn:ngsi-ld:GreenspaceRecord:{probe.key}"
 
 
-def device(dev_eui: str) -> str:
-    """Return the id of a LoRaWAN device."""
-    return f"urn:ngsi-ld:Device:{dev_eui}"
+def garden(probe: Probe) -> str:
+    """Return the id of the garden a probe is in."""
+    return f"urn:ngsi-ld:Garden:{probe.garden}"
 
 
 def charging_station(station: Station) -> str:
