@@ -47,7 +47,7 @@ def compile_expression(text: str, *, strict: bool = True, clock: Clock = system_
     Raises:
         InvalidExpression: the text does not parse, or names an unknown transform.
     """
-    return _Compiler(strict=strict, clock=clock).compile(syntax.parse(text))
+    return _Compiler(strict=strict, clock=clock).compile(syntax.parse(text, mixed_logic=not strict))
 
 
 class _Compiler:

@@ -10,7 +10,8 @@ Grammar, loosest binding first; binary operators associate to the left:
     primary     := number | string | true | false | null | undefined | name | "." name
                  | "(" expression ")" | "[" arguments "]" | "{" name ":" expression, … "}"
 
-A name with a leading dot is a member of the item that a filter `[…]` looks at.
+A name with a leading dot is a member of the item that a filter `[…]` looks at. That `a || b && c` is
+`(a || b) && c` surprises most people: where it can, `parse` refuses to read one for the other.
 """
 
 from __future__ import annotations
@@ -139,15 +140,18 @@ class _Token:
     position: int
 
 
-def parse(text: str) -> Node:
+def parse(text: str, *, mixed_logic: bool = True) -> Node:
     """Parse an expression.
+
+    Args:
+        mixed_logic: whether `&&` and `||` may stand side by side without parentheses.
 
     Raises:
         InvalidExpression: the text is not one, is too long or nested too deeply.
     """
     if len(text) > MAX_LENGTH:
         raise InvalidExpression(f"longer than {MAX_LENGTH} characters")
-    parser = _Parser(_tokens(text))
+    parser = _Parser(_tokens(text), mixed_logic=mixed_logic)
     node = parser.expression()
     parser.expect_end()
     return node
@@ -170,8 +174,9 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Parser:
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[_Token], *, mixed_logic: bool) -> None:
         self._tokens = tokens
+        self._mixed_logic = mixed_logic
         self._at = 0
         self._depth = 0
         # One entry per open filter: whether a relative name has been seen in it.
@@ -217,11 +222,19 @@ class _Parser:
 
     def _binary(self, floor: int) -> Node:
         left = self._unary()
+        logic = None
         while True:
             operator = self._token.text if self._token.kind in ("symbol", "name") else ""
             precedence = _PRECEDENCE.get(operator)
             if precedence is None or precedence < floor:
                 return left
+            if precedence == _PRECEDENCE["&&"]:
+                if logic not in (None, operator) and not self._mixed_logic:
+                    raise InvalidExpression(
+                        f"{operator} at position {self._token.position} beside {logic}: "
+                        "parentheses must say what belongs together"
+                    )
+                logic = operator
             self._at += 1
             left = Binary(operator, left, self._binary(precedence + 1))
 

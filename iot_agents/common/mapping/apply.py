@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+from collections.abc import Iterator
 from collections.abc import Mapping as Dict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from iot_agents.common.mapping.model import Drops, Entity, Mapping
+from iot_agents.common.mapping.codec import PayloadError
+from iot_agents.common.mapping.enums import Unmapped
+from iot_agents.common.mapping.model import (
+    AttributeRule,
+    Decoding,
+    Drop,
+    Drops,
+    Entity,
+    EntityRule,
+    Mapping,
+    MappingError,
+)
+from smart_data_models.jexl.values import MISSING, ExpressionError, Scope, truthy
 
 
 def apply(
@@ -21,11 +35,126 @@ def apply(
     An entity left without attributes is not returned.
 
     Args:
-        device: what is provisioned of the device; the scope's `device`, or for a mapping made by
-            `provisioned.compile_mapping` its `id`, `type`, `entity_name`, `service`, `subservice`.
+        device: what is known of the device; it is the scope's `device`.
         drops: where attributes that had to be left out are noted.
 
     Raises:
         MappingError: an expression failed or a value cannot be.
     """
-    raise NotImplementedError
+    run = _Run(mapping, drops)
+    scope = run.scope(payload, device)
+    return [entity for rule in mapping.entities for entity in run.entities(rule, scope)]
+
+
+class _Run:
+    __slots__ = ("_drops", "_mapping")
+
+    def __init__(self, mapping: Mapping, drops: Drops | None) -> None:
+        self._mapping = mapping
+        self._drops = drops
+
+    def scope(self, payload: Any, device: Dict[str, Any] | None) -> Scope:
+        scope: Scope = dict(payload) if isinstance(payload, dict) else {"payload": payload}
+        if device is not None:
+            scope["device"] = device
+        mapping = self._mapping
+        if mapping.decoding is not None:
+            self._decode(mapping.decoding, scope)
+        for let in mapping.lets:
+            try:
+                value = let.value(scope)
+            except ExpressionError as error:
+                raise self._failed(let.field, error) from error
+            except Unmapped as unmapped:
+                self._drop(let.field, unmapped)
+            else:
+                if value is not MISSING:
+                    scope[let.name] = value
+        return scope
+
+    def entities(self, rule: EntityRule, scope: Scope) -> Iterator[Entity]:
+        if rule.each is None:
+            scopes = [scope]
+        else:
+            items = rule.each(scope)
+            scopes = [{**scope, rule.item_name: item} for item in items or ()]
+        for inner in scopes:
+            try:
+                entity = self._entity(rule, inner)
+            except ExpressionError as error:
+                raise self._failed(rule.field, error) from error
+            if entity is not None:
+                yield entity
+
+    def _entity(self, rule: EntityRule, scope: Scope) -> Entity | None:
+        if rule.when is not None and not truthy(rule.when(scope)):
+            return None
+        entity: Entity = {"id": None, "type": rule.type}
+        observed_at = None if rule.observed_at is None else self._moment(rule, scope)
+        for attribute in rule.attributes:
+            try:
+                value = attribute.value(scope)
+                if value is MISSING or value is None:
+                    continue
+                if attribute.when is not None and not truthy(attribute.when(scope)):
+                    continue
+                moment = self._own(attribute, scope, observed_at) if attribute.observed else None
+                entity[attribute.name] = attribute.instance(value, moment)
+            except ExpressionError as error:
+                raise self._failed(attribute.field, error) from error
+            except Unmapped as unmapped:
+                self._drop(attribute.field, unmapped)
+        if len(entity) == 2:  # noqa: PLR2004 - id and type
+            return None
+        entity["id"] = self._id(rule, scope)
+        return entity
+
+    def _own(self, attribute: AttributeRule, scope: Scope, moment: str | None) -> str | None:
+        if attribute.observed_at is None:
+            return moment
+        own: str = attribute.observed_at(scope)
+        return own
+
+    def _moment(self, rule: EntityRule, scope: Scope) -> str | None:
+        try:
+            return rule.observed_at(scope) if rule.observed_at is not None else None
+        except ExpressionError as error:
+            raise self._failed(f"{rule.field}.at", error, "BAD_TIMESTAMP") from error
+
+    def _id(self, rule: EntityRule, scope: Scope) -> str:
+        try:
+            identifier = rule.identify(scope)
+        except ExpressionError as error:
+            raise self._failed(f"{rule.field}.id", error) from error
+        if identifier is MISSING:
+            raise MappingError(
+                self._mapping.name, f"{rule.field}.id", "a part of the id is not in the payload"
+            )
+        return str(identifier)
+
+    def _decode(self, decoding: Decoding, scope: Scope) -> None:
+        text, port = decoding.data(scope), decoding.port(scope)
+        if text is MISSING or text is None:
+            return
+        try:
+            data = bytes.fromhex(text) if decoding.encoding == "hex" else _base64(text)
+            decoded = decoding.codec.decode(data, port if isinstance(port, int) else None)
+        except (PayloadError, ValueError, TypeError) as error:
+            raise self._failed("decode", error, "BAD_PAYLOAD") from error
+        scope[decoding.into] = decoded
+
+    def _drop(self, field: str, unmapped: Unmapped) -> None:
+        if self._drops is not None:
+            self._drops.append(Drop(field, str(unmapped)))
+
+    def _failed(
+        self, field: str, error: Exception, code: str = "INVALID_EXPRESSION"
+    ) -> MappingError:
+        return MappingError(self._mapping.name, field, str(error), code)
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{text!r:.40} is not base64") from error

@@ -2,16 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Mapping as Dict
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from iot_agents.common.mapping.model import Mapping, Mappings
+from iot_agents.common.mapping import model_check
+from iot_agents.common.mapping.compiling import Compilation
+from iot_agents.common.mapping.document import InvalidField, written
+from iot_agents.common.mapping.fields import Fields
+from iot_agents.common.mapping.hints import hints_of
+from iot_agents.common.mapping.model import InvalidMapping, Mapping, Mappings
+from iot_agents.common.mapping.shape import Shape
+from smart_data_models import yaml12
+from smart_data_models.catalogue import Catalogue
+
+TABLES: Final = "tables"
+"""The directory of the tables of words that `enum:` can name; it holds no mappings."""
 
 
-def packaged_mappings() -> Path:
+class Loader:
+    """Loads mapping files; it reads the format, the models and the tables once."""
+
+    def __init__(self, catalogue: Catalogue | None = None) -> None:
+        self._catalogue = catalogue or Catalogue.packaged()
+        self._packaged = packaged_mappings()
+        self._shape = Shape(self._packaged.joinpath("schema.json").read_bytes())
+        self._hints = hints_of(self._catalogue)
+
+    def load(self, file: Traversable, root: Traversable) -> Mapping:
+        """Load one file; tables are looked for below `root`, then among those packaged.
+
+        Raises:
+            InvalidMapping: with every problem found, each with file, line and field.
+        """
+        try:
+            document = yaml12.load(file.read_text(encoding="utf-8"))
+        except (yaml12.YamlError, UnicodeDecodeError) as error:
+            raise InvalidMapping([f"{file}: {error}"]) from error
+        problems = self._shape.problems(document.value)
+        if not problems:
+            fields = Fields(lambda name: self._table(name, (root, self._packaged)))
+            compilation = Compilation(fields, self._hints)
+            mapping = compilation.mapping(document.value, path=str(file))
+            problems = compilation.problems
+            problems += model_check.problems(document.value, self._catalogue)
+            if mapping is not None and not problems:
+                return mapping
+        raise InvalidMapping([_written(file, document, problem) for problem in problems])
+
+    def _table(self, name: str, roots: tuple[Traversable, ...]) -> Dict[Any, Any] | None:
+        for root in roots:
+            file = root.joinpath(TABLES).joinpath(f"{name}.yaml")
+            if file.is_file():
+                table: Dict[Any, Any] = yaml12.load(file.read_text(encoding="utf-8")).value
+                return table
+        return None
+
+
+def packaged_mappings() -> Traversable:
     """Return the directory of the mappings that come with the product."""
-    raise NotImplementedError
+    return resources.files("mappings")
 
 
 def load_mapping(path: Path) -> Mapping:
@@ -20,13 +73,48 @@ def load_mapping(path: Path) -> Mapping:
     Raises:
         InvalidMapping: with every problem found, each with file, line and field.
     """
-    raise NotImplementedError
+    return Loader().load(path, path.parent)
 
 
-def load_mappings(directory: Path) -> Mappings:
-    """Load every mapping below a directory.
+def load_mappings(*directories: Traversable) -> Mappings:
+    """Load every mapping below directories; where names are the same, the first directory's counts.
 
     Raises:
         InvalidMapping: with the problems of all files.
     """
-    raise NotImplementedError
+    loader = Loader()
+    loaded: dict[str, Mapping] = {}
+    problems: list[str] = []
+    for directory in directories:
+        here: dict[str, str] = {}
+        for file in sorted(_files(directory), key=str):
+            try:
+                mapping = loader.load(file, directory)
+            except InvalidMapping as error:
+                problems += error.problems
+                continue
+            if mapping.name in here:
+                problems.append(
+                    f"{file}: the mapping {mapping.name!r} also stands in {here[mapping.name]}"
+                )
+            here[mapping.name] = str(file)
+            loaded.setdefault(mapping.name, mapping)
+    if problems:
+        raise InvalidMapping(problems)
+    return Mappings(tuple(sorted(loaded.values(), key=lambda m: -m.specificity)))
+
+
+def _files(directory: Traversable) -> Iterator[Traversable]:
+    for entry in directory.iterdir():
+        if entry.is_dir() and entry.name != TABLES:
+            yield from _files(entry)
+        elif entry.name.endswith((".yaml", ".yml")):
+            yield entry
+
+
+def _written(file: Traversable, document: yaml12.Document, problem: InvalidField) -> str:
+    line = document.line(problem.path)
+    where = written(problem.path)
+    return (
+        f"{file}:{line}: {where}: {problem.reason}" if where else f"{file}:{line}: {problem.reason}"
+    )

@@ -1,21 +1,21 @@
 """What a mapping is once it is loaded: closures, so that applying one is calls and nothing else.
 
-A scope is the dict an expression reads its names from: the payload's members, `device`, what a
-`decode:` section made of the bytes, and the names of `let:`. A getter reads a scope and returns
-MISSING when there is nothing to read.
+The scope that expressions read is a dict of the payload's members, `device`, what a `decode:`
+section made of the bytes, and the names of `let:`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from smart_data_models.jexl.values import Getter, Scope
+from smart_data_models.jexl.values import ExpressionError, Getter, truthy
 
 if TYPE_CHECKING:
     from iot_agents.common.mapping.codec import Codec
+    from iot_agents.common.mapping.instances import Builder
 
 
 Entity: TypeAlias = dict[str, Any]
@@ -93,27 +93,32 @@ class AttributeRule:
 
     Attributes:
         name: the attribute's short name.
-        field: where in the mapping file it stands.
-        value: what the attribute says; MISSING leaves it out.
-        instance: the normalized attribute around a value and its observedAt.
+        field: where in the mapping it stands.
+        value: what the attribute says; MISSING or null leaves it out.
+        instance: makes the normalized attribute of a value and its observedAt.
+        observed: whether it has an observedAt.
+        observed_at: its own moment, where it is not the entity's.
+        when: leaves it out unless it is truthy.
     """
 
     name: str
     field: str
     value: Getter
-    instance: Callable[[Any, str | None], dict[str, Any]]
+    instance: Builder
+    observed: bool = False
     observed_at: Getter | None = None
+    when: Getter | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EntityRule:
-    """One entity, or one per item of an array, made of a payload.
+    """One entity made of a payload, or one per item of an array in it.
 
     Attributes:
+        field: where in the mapping it stands.
+        observed_at: the moment of its observed attributes.
         when: makes no entity unless it is truthy.
         each: the array to make one entity per item of; `item_name` names the item in the scope.
-        extra: further attributes whose names only the payload knows.
-        keep: the names to keep of what was made; None keeps all.
     """
 
     field: str
@@ -124,8 +129,22 @@ class EntityRule:
     when: Getter | None = None
     each: Getter | None = None
     item_name: str = "item"
-    extra: Callable[[Scope, str | None], Dict[str, dict[str, Any]]] | None = None
-    keep: Getter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the bytes in a payload become names of the scope.
+
+    Attributes:
+        data: the bytes as text in `encoding` (`base64` or `hex`), and `port`, in the payload.
+        into: the name under which the decoded values stand.
+    """
+
+    codec: Codec
+    data: Getter
+    port: Getter
+    encoding: str
+    into: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +155,11 @@ class Mapping:
         name: unique among the mappings of a deployment.
         source: tells whether a source is the mapping's.
         when: further condition on the payload.
-        codec: decodes the bytes of a payload into names of the scope.
+        decoding: how the bytes of a payload are decoded.
         lets: values computed before the entities, in order.
         examples: payloads with the entities they give, as the file carries them.
         specificity: of two mappings that accept a payload the higher one is meant.
+        path: the file it was loaded from.
     """
 
     name: str
@@ -147,11 +167,16 @@ class Mapping:
     entities: tuple[EntityRule, ...]
     lets: tuple[LetRule, ...] = ()
     when: Getter | None = None
-    codec: Codec | None = None
+    decoding: Decoding | None = None
     examples: tuple[Dict[str, Any], ...] = ()
     specificity: int = 0
     title: str = ""
     path: str = ""
+
+    @property
+    def codec(self) -> Codec | None:
+        """The byte decoder the mapping carries."""
+        return self.decoding.codec if self.decoding is not None else None
 
     def accepts(self, source: Source, payload: Any) -> bool:
         """Tell whether this mapping is for the payload.
@@ -159,17 +184,28 @@ class Mapping:
         Raises:
             MappingError: the `when:` condition fails on it.
         """
-        raise NotImplementedError
+        if not self.source(source):
+            return False
+        if self.when is None:
+            return True
+        try:
+            return truthy(self.when(payload if isinstance(payload, dict) else {}))
+        except ExpressionError as error:
+            raise MappingError(self.name, "when", str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Mappings:
     """The mappings of a deployment, the more specific first."""
 
-    items: tuple[Mapping, ...] = field(default=())
+    items: tuple[Mapping, ...] = ()
 
     def find(self, source: Source, payload: Any) -> Mapping | None:
-        """Return the most specific mapping that accepts the payload, or None."""
+        """Return the most specific mapping that accepts the payload, or None.
+
+        Raises:
+            MappingError: see `Mapping.accepts`.
+        """
         return next((m for m in self.items if m.accepts(source, payload)), None)
 
     def get(self, name: str) -> Mapping | None:
@@ -177,6 +213,6 @@ class Mappings:
         return next((m for m in self.items if m.name == name), None)
 
     def codec(self, name: str) -> Codec | None:
-        """Return the byte decoder that a mapping of this name carries, or None."""
+        """Return the byte decoder that the mapping of this name carries, or None."""
         mapping = self.get(name)
-        return mapping.codec if mapping else None
+        return mapping.codec if mapping is not None else None

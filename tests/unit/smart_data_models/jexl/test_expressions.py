@@ -80,7 +80,7 @@ def evaluate(text: str, *, strict: bool = True) -> Any:
         ("!!n", True),
         ("!empty", False),
         ("no || 'other'", "other"),
-        ("yes || no && no", False),
+        ("(yes || no) && no", False),
         ("n > 5 ? 'many' : 'few'", "many"),
         ("no ? 1 : yes ? 2 : 3", 2),
         ("text ?: 'none'", "spot"),
@@ -175,6 +175,10 @@ def test_a_missing_name_yields_nothing_or_is_javascripts_undefined(
     assert evaluate(text, strict=False) == lenient
 
 
+def test_provisioned_expressions_read_and_and_or_from_left_to_right() -> None:
+    assert evaluate("yes || no && no", strict=False) is False
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -207,6 +211,7 @@ def test_what_cannot_be_computed_is_an_error(text: str, message: str) -> None:
         (".x", "outside a filter"),
         ("{1: 2}", "expected a member's name"),
         ("[1 2]", "expected ','"),
+        ("a || b && c", r"&& at position 7 beside \|\|: parentheses"),
         ("f(1)", r"expected the end at position 1, found '\('"),
         ("a|touper", "unknown transform 'touper' .did you mean 'touppercase'"),
         ("a|localestring('fr')", "locale is not available"),

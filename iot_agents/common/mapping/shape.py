@@ -1,0 +1,84 @@
+"""The shape of mapping files: `mappings/schema.json`, with messages for those who write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import jsonschema
+
+from iot_agents.common.mapping.document import InvalidField
+from smart_data_models.nearest import suggestion
+
+_CHOICES: Final = frozenset(("oneOf", "anyOf"))
+
+
+class Shape:
+    """Checks documents against the schema of mapping files."""
+
+    def __init__(self, schema: str | bytes) -> None:
+        self._schema = json.loads(schema)
+        self._validator = jsonschema.Draft202012Validator(self._schema)
+
+    def problems(self, document: Any) -> list[InvalidField]:
+        """Return everything that is wrong with the shape of a document."""
+        return [
+            InvalidField(tuple(inner.absolute_path), self._reason(inner))
+            for error in self._validator.iter_errors(document)
+            for inner in _innermost(error)
+        ]
+
+    # jsonschema's errors have optional members that are always there once an error is raised.
+    def _reason(self, error: Any) -> str:
+        match error.validator:
+            case "additionalProperties" | "unevaluatedProperties":
+                return self._unknown_words(error)
+            case "required":
+                missing = [name for name in error.validator_value if name not in error.instance]
+                return f"{' and '.join(missing)} must be there"
+            case "enum":
+                words = [str(word) for word in error.validator_value]
+                near = suggestion(str(error.instance), words)
+                return f"{error.instance!r} is not one of {', '.join(words)}{near}"
+            case "type":
+                return f"expected {_kinds(error.validator_value)}, got {error.instance!r:.60}"
+        return str(error.message)
+
+    def _unknown_words(self, error: Any) -> str:
+        known = self._known(error.schema)
+        unknown = [str(word) for word in error.instance if word not in known]
+        return "; ".join(f"unknown word {word!r}{suggestion(word, known)}" for word in unknown)
+
+    def _known(self, schema: Mapping[str, Any]) -> set[str]:
+        known = set(schema.get("properties", {}))
+        for part in schema.get("allOf", ()):
+            name = part.get("$ref", "").rpartition("/")[2]
+            known |= set(self._schema["$defs"][name]["properties"])
+        return known
+
+
+def _innermost(error: jsonschema.ValidationError) -> Iterable[jsonschema.ValidationError]:
+    """Return the errors that say most: of a choice, those of the branch that fits best."""
+    if error.validator not in _CHOICES or not error.context:
+        yield error
+        return
+    branches: dict[Any, list[jsonschema.ValidationError]] = {}
+    for inner in error.context:
+        branches.setdefault(inner.schema_path[0], []).append(inner)
+    fitting = [
+        branch
+        for branch in branches.values()
+        if all(len(inner.path) > 0 or inner.validator != "type" for inner in branch)
+    ]
+    if len(fitting) != 1:
+        yield error
+        return
+    for inner in fitting[0]:
+        yield from _innermost(inner)
+
+
+def _kinds(kinds: str | list[str]) -> str:
+    names = {"object": "a mapping of words", "array": "a list", "string": "text"}
+    listed = [kinds] if isinstance(kinds, str) else kinds
+    return " or ".join(names.get(kind, f"a {kind}") for kind in listed)
