@@ -178,14 +178,7 @@ def _is_shown(change: AttributeChanged, representation: Representation) -> bool:
     if wanted is not None and change.dataset_id not in wanted:
         return False
     projection = representation.projection
-    if projection is None:
-        return True
-    name = change.attribute
-    if projection.omit is not None and name in projection.omit:
-        return False
-    if projection.pick is not None:
-        return name in projection.pick
-    return projection.attrs is None or name in projection.attrs
+    return projection is None or projection.shows(change.attribute)
 
 
 def _add_previous(

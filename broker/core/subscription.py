@@ -15,9 +15,6 @@ from broker.core.timestamps import instant_key
 
 DEFAULT_TRIGGERS: Final = ("attributeCreated", "attributeUpdated")
 
-ENTITY_MEMBERS: Final = frozenset({"id", "type", "scope"})
-"""Names in `pick` and `omit` that are no attributes."""
-
 _Positive = Annotated[int, Meta(gt=0)] | Annotated[float, Meta(gt=0)]
 _Texts = Annotated[list[str], Meta(min_length=1)]
 

@@ -11,9 +11,9 @@ from msgspec import UNSET, UnsetType
 
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.identifiers import DEFAULT_INSTANCE, check_name, check_uri
+from broker.core.projection import ENTITY_MEMBERS
 from broker.core.query import patterns
 from broker.core.subscription import (
-    ENTITY_MEMBERS,
     Endpoint,
     KeyValuePair,
     NotificationParams,

@@ -17,7 +17,8 @@ from msgspec import UNSET
 
 from broker.core.errors import BadRequestData
 from broker.core.identifiers import NGSI_LD_NULL, Iri, new_id
-from broker.core.subscription import DEFAULT_TRIGGERS, ENTITY_MEMBERS, Subscription
+from broker.core.projection import ENTITY_MEMBERS
+from broker.core.subscription import DEFAULT_TRIGGERS, Subscription
 from broker.core.subscription_checks import check_restrictions
 from broker.core.timestamps import format_timestamp, parse_timestamp
 

@@ -112,6 +112,9 @@ class Intake:
         merges = entry.target.throttling > 0
         stays = entry.target.lane == lane.name and all(s.merges == merges for s in strands)
         if stays and not is_gone:
+            for strand in strands:
+                lane.rouse(strand)
+            self._wake(lane)
             return
         for strand in strands:
             if strand.busy and not strand.leaves:

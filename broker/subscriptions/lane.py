@@ -50,6 +50,7 @@ class Strand:
         merges: whether a newer notification about an entity replaces one that waits.
         busy: whether a worker has it.
         leaves: whether its subscription has moved to another endpoint meanwhile.
+        ticket: its present place among those that are ready or parked; older places are void.
     """
 
     key: Key
@@ -58,6 +59,7 @@ class Strand:
     current: Parcel | None = None
     busy: bool = False
     leaves: bool = False
+    ticket: int = 0
 
     def add(self, row: Delivery) -> Delivery | None:
         """Add a notification at the end and return the one it replaces, if any."""
@@ -134,9 +136,9 @@ class Lane:
         self._policy = policy
         self._budget = budget
         self._bytes = 0
-        self._ready: deque[Strand] = deque()
+        self._ready: deque[tuple[int, Strand]] = deque()
         self._parked: list[tuple[float, int, Strand]] = []
-        self._numbers = count()
+        self._tickets = count(1)
 
     def has_room(self, row: Delivery) -> bool:
         """Tell whether a notification may be taken into memory; an empty lane always takes one."""
@@ -175,7 +177,7 @@ class Lane:
         strand = self.strands.get(key)
         if strand is None:
             strand = self.strands[key] = Strand(key, merges)
-            self._ready.append(strand)
+            self.rouse(strand)
         self._count(cost(row))
         replaced = strand.add(row)
         if replaced is not None:
@@ -188,11 +190,18 @@ class Lane:
             return None
         self._wake_parked(now)
         while self._ready:
-            strand = self._ready.popleft()
-            if self.strands.get(strand.key) is strand:
+            ticket, strand = self._ready.popleft()
+            if ticket == strand.ticket:
+                strand.ticket = 0
                 strand.busy = True
                 return strand
         return None
+
+    def rouse(self, strand: Strand) -> None:
+        """Let a strand be taken at once, wherever it waits."""
+        if not strand.busy:
+            strand.ticket = next(self._tickets)
+            self._ready.append((strand.ticket, strand))
 
     def give_back(self, strand: Strand, *, at: float | None = None) -> None:
         """Put a strand back, to be taken again at once or not before a moment."""
@@ -200,9 +209,10 @@ class Lane:
         if not strand.rows():
             del self.strands[strand.key]
         elif at is None:
-            self._ready.append(strand)
+            self.rouse(strand)
         else:
-            heappush(self._parked, (at, next(self._numbers), strand))
+            strand.ticket = next(self._tickets)
+            heappush(self._parked, (at, strand.ticket, strand))
 
     def settled(self, parcel: Parcel) -> None:
         """Count what a parcel took in memory as free."""
@@ -210,13 +220,13 @@ class Lane:
 
     def drop(self, strand: Strand) -> list[Delivery]:
         """Take out what is in a strand and return it, but for what is under way."""
-        under_way = strand.current if strand.busy else None
-        strand.current = None
-        rows = strand.rows()
+        rows = list(strand.waiting.values()) if strand.busy else strand.rows()
         strand.waiting.clear()
-        strand.current = under_way
+        if not strand.busy:
+            strand.current = None
         self._count(-sum(map(cost, rows)))
         if not strand.busy and self.strands.get(strand.key) is strand:
+            strand.ticket = 0
             del self.strands[strand.key]
         return rows
 
@@ -247,7 +257,9 @@ class Lane:
 
     def _wake_parked(self, now: float) -> None:
         while self._parked and self._parked[0][0] <= now:
-            self._ready.append(heappop(self._parked)[2])
+            _, ticket, strand = heappop(self._parked)
+            if ticket == strand.ticket:
+                self._ready.append((ticket, strand))
 
     def _count(self, size: int) -> None:
         self._bytes += size

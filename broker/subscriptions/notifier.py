@@ -121,9 +121,12 @@ class Notifier:
                 entry.not_before = moment + min(max(left, 0.0), entry.target.throttling)
 
     def _moved(self, entry: Entry) -> None:
-        if self._run is not None:
-            self._run.intake.moved(entry)
-            self._look_for_more(self._run)
+        if self._run is None:
+            return
+        soonest = asyncio.get_running_loop().time() + entry.target.throttling
+        entry.not_before = min(entry.not_before, soonest)
+        self._run.intake.moved(entry)
+        self._look_for_more(self._run)
 
     def _look_for_more(self, run: _Run) -> None:
         if run.intake.wants_to_read:
