@@ -66,23 +66,26 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc] # amqtt says nothin
     async def handle_publish(self, publish_packet: PublishPacket) -> None:
         self._unanswered += 1
         try:
-            await self._keep(publish_packet.topic_name or "", bytes(publish_packet.data or b""))
+            kept = await self._keep(publish_packet)
         except NotDurable as error:
             _log.warning("a publisher is disconnected: %s", error)
             await self.handle_connection_closed()
         else:
             await super().handle_publish(publish_packet)
-            self._acknowledged()
+            if kept:
+                self._acknowledged()
         finally:
             self._unanswered -= 1
 
-    async def _keep(self, topic: str, payload: bytes) -> None:
+    async def _keep(self, packet: PublishPacket) -> bool:
         if self._unanswered > _MAX_UNANSWERED:
             raise NotDurable(f"more than {_MAX_UNANSWERED} messages wait for their answer")
         # amqtt starts a task per packet; the lock keeps them in the order of the packets.
         async with self._order:
-            ticket = await self._accept(topic, payload)
-        await ticket.durable()
+            ticket = await self._accept(packet.topic_name or "", bytes(packet.data or b""))
+        if ticket is not None:
+            await ticket.durable()
+        return ticket is not None
 
 
 class _Replay(ReaderAdapter):  # type: ignore[misc] # amqtt says nothing of its types

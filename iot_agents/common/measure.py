@@ -24,8 +24,8 @@ class Measure:
         payload: the message, which mapping files read.
         raw: the message's bytes, which the waiting room and the dead letters keep.
         moment: when the network received it, for `observedAt`.
-        members: values by the names the device or the network gave them, for provisioned
-            attributes.
+        members: values by the names of whoever decoded them, for provisioned attributes.
+        network: what the network says of the reception, such as `rssi`; also for those.
         data: the device's own bytes, and `port`, for a codec.
         key: the same for every delivery of this measure; empty when the protocol cannot tell.
     """
@@ -36,6 +36,7 @@ class Measure:
     raw: bytes
     moment: datetime
     members: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
     data: bytes | None = None
     port: int | None = None
     apikey: str = ""

@@ -36,8 +36,13 @@ _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _RECEIVE_MAXIMUM = 65_535
 
 
-Accept = Callable[[str, bytes], Awaitable[Ticket]]
-"""Takes topic and payload of a message; calls are made one after the other, in order."""
+Accept = Callable[[str, bytes], Awaitable[Ticket | None]]
+"""Takes topic and payload of a message, or leaves it and returns None.
+
+Calls are made one after the other, in the order of the messages.
+"""
+
+_Accepted = tuple[aiomqtt.Message, Ticket | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +172,7 @@ class MqttSource:
                     raise aiomqtt.MqttError(f"subscription to {topic} refused: {answer}")
 
     async def _consume(self, client: aiomqtt.Client) -> None:
-        accepted: asyncio.Queue[tuple[aiomqtt.Message, Ticket]] = asyncio.Queue(
-            self._options.in_flight
-        )
+        accepted: asyncio.Queue[_Accepted] = asyncio.Queue(self._options.in_flight)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._acknowledge(client, accepted), name="mqtt-acknowledge")
             async for message in client.messages:
@@ -178,21 +181,21 @@ class MqttSource:
                     arrived = client._queue.get_nowait()  # noqa: SLF001 - see the module's docstring
                     await self._take(arrived, accepted)
 
-    async def _take(
-        self, message: aiomqtt.Message, accepted: asyncio.Queue[tuple[aiomqtt.Message, Ticket]]
-    ) -> None:
+    async def _take(self, message: aiomqtt.Message, accepted: asyncio.Queue[_Accepted]) -> None:
         ticket = await self._accept(message.topic.value, bytes(message.payload))
         await accepted.put((message, ticket))
 
     async def _acknowledge(
-        self, client: aiomqtt.Client, accepted: asyncio.Queue[tuple[aiomqtt.Message, Ticket]]
+        self, client: aiomqtt.Client, accepted: asyncio.Queue[_Accepted]
     ) -> None:
         # In the order of arrival, as MQTT wants it; the spool commits in that order anyway.
         while True:
             message, ticket = await accepted.get()
-            await ticket.durable()
+            if ticket is not None:
+                await ticket.durable()
             client._client.ack(message.mid, message.qos)  # noqa: SLF001 - see the module's docstring
-            self._acknowledged()
+            if ticket is not None:
+                self._acknowledged()
 
 
 def _first_version(version: str) -> aiomqtt.ProtocolVersion:

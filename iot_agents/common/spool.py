@@ -195,10 +195,13 @@ class Spool:
         return asyncio.shield(future)
 
     def _stored(self, rows: int, future: asyncio.Future[bool]) -> None:
-        if future.exception() is None and future.result():
+        if future.exception() is not None:
+            self._release(rows)
+        elif future.result():
             self._counters.spooled += rows
             self.arrived.set()
         else:
+            self._counters.duplicates += 1
             self._release(rows)
 
     async def load(self, after: int, limit: int) -> list[Row]:

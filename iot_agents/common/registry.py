@@ -1,0 +1,154 @@
+"""The registry: devices and service groups on disk, shared by all agents of a data directory.
+
+What a measure needs is kept in memory. Another process may write to the same file, so the cache is
+thrown away when SQLite says that someone else did, which is asked at most once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from iot_agents.common import registry_rows as rows
+from iot_agents.common.database import Database
+from iot_agents.common.device import Device
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
+from iot_agents.common.registry_rows import Known
+from iot_agents.common.service_group import ServiceGroup
+
+_STALE_AFTER = 1.0
+_CACHED = 100_000
+
+
+class Registry:
+    """The registry's file; open it with `Registry.open`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cache: dict[tuple[str, str], Known] = {}
+        self._version = -1
+        self._checked = float("-inf")
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path) -> AsyncIterator[Self]:
+        """Open a registry's file, made when it is missing."""
+        async with Database.open(path, rows.MIGRATIONS) as database:
+            yield cls(database)
+
+    async def find(self, hardware_id: str, apikey: str = "") -> Known | None:
+        """Return the device a message is from, None when nobody has provisioned it.
+
+        Raises:
+            AmbiguousDevice: several have this id.
+        """
+        await self._drop_stale()
+        key = (hardware_id, apikey)
+        known = self._cache.get(key)
+        if known is None:
+            known = await self._database.submit(
+                partial(rows.find, hardware_id=hardware_id, apikey=apikey)
+            )
+            if known is not None:
+                if len(self._cache) >= _CACHED:
+                    self._cache.clear()
+                self._cache[key] = known
+        return known
+
+    async def add_devices(self, devices: Sequence[Device]) -> None:
+        """Add devices, all or none.
+
+        Raises:
+            DuplicateDeviceId: one exists.
+        """
+        await self._change(partial(rows.add_devices, devices=devices))
+
+    async def update_device(self, old: Device, new: Device) -> None:
+        """Put a device in the place of another."""
+        await self._change(partial(rows.update_device, old=old, new=new))
+
+    async def delete_device(self, device: Device) -> None:
+        """Remove a device."""
+        await self._change(partial(rows.delete_device, device=device))
+
+    async def device(self, service: str, path: str, device_id: str, apikey: str | None) -> Device:
+        """Return a device of a service.
+
+        Args:
+            apikey: tells devices of one id apart; None takes the only one.
+
+        Raises:
+            DeviceNotFound: there is none, or more than one.
+        """
+        found = await self._database.submit(
+            partial(rows.device, service=service, path=path, device_id=device_id, apikey=apikey)
+        )
+        if not found:
+            raise DeviceNotFound(f"no device {device_id!r:.80} in this service and path")
+        if len(found) > 1:
+            raise DeviceNotFound(
+                f"device {device_id!r:.80} is there under several apikeys; name one"
+            )
+        return found[0]
+
+    async def devices(
+        self, service: str, path: str, *, limit: int, offset: int
+    ) -> tuple[int, list[Device]]:
+        """Return how many devices a service has, and a page of them."""
+        return await self._database.submit(
+            partial(rows.devices, service=service, path=path, limit=limit, offset=offset)
+        )
+
+    async def add_groups(self, groups: Sequence[ServiceGroup]) -> None:
+        """Add service groups, all or none.
+
+        Raises:
+            DuplicateGroup: one exists.
+        """
+        await self._change(partial(rows.add_groups, groups=groups))
+
+    async def update_group(self, group: ServiceGroup) -> None:
+        """Replace the group of the same identity."""
+        await self._change(partial(rows.update_group, group=group))
+
+    async def delete_group(self, group: ServiceGroup, *, devices: bool = False) -> None:
+        """Remove a group, on demand with the devices that have its apikey."""
+        await self._change(partial(rows.delete_group, group=group, devices=devices))
+
+    async def group(self, resource: str, apikey: str) -> ServiceGroup:
+        """Return a group.
+
+        Raises:
+            GroupNotFound: there is none.
+        """
+        found = await self._database.submit(partial(rows.group, resource=resource, apikey=apikey))
+        if found is None:
+            raise GroupNotFound(f"no group with resource {resource!r:.80} and this apikey")
+        return found
+
+    async def groups(
+        self, service: str, path: str | None, *, limit: int, offset: int
+    ) -> tuple[int, list[ServiceGroup]]:
+        """Return how many groups a service has, and a page of them; no path means all paths."""
+        return await self._database.submit(
+            partial(rows.groups, service=service, path=path, limit=limit, offset=offset)
+        )
+
+    async def _change(self, job: Callable[[sqlite3.Connection], None]) -> None:
+        await self._database.submit(job)
+        self._cache.clear()
+
+    async def _drop_stale(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._checked < _STALE_AFTER:
+            return
+        self._checked = now
+        version = await self._database.submit(rows.data_version)
+        if version != self._version:
+            self._version = version
+            self._cache.clear()

@@ -1,0 +1,55 @@
+"""Service groups: what many devices have in common, and what is in force for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from iot_agents.common.device import Attribute, Device, Provisioned, StaticAttribute, document_of
+
+_DEFAULT_CONJUNCTION = ":"
+
+
+class ServiceGroup(Provisioned, frozen=True, kw_only=True, omit_defaults=True):
+    """A service group; its identity is resource and apikey, over all services."""
+
+    resource: str
+    apikey: str
+    subservice: str = "/"
+    entity_name_exp: str = msgspec.field(default="", name="entityNameExp")
+    conjunction: str = msgspec.field(default="", name="defaultEntityNameConjunction")
+    cb_host: str = msgspec.field(default="", name="cbHost")
+    description: str = ""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What no two groups share."""
+        return self.resource, self.apikey
+
+
+def in_force(device: Device, group: ServiceGroup | None) -> dict[str, Any]:
+    """Return what holds for a device: its own members over those of its group."""
+    own, shared = document_of(device), {} if group is None else document_of(group)
+    merged = {**shared, **own}
+    for member in ("attributes", "lazy", "commands", "static_attributes"):
+        inherited = getattr(group, member) if group is not None else ()
+        merged[member] = _merge(inherited, getattr(device, member))
+    conjunction = merged.get("defaultEntityNameConjunction") or _DEFAULT_CONJUNCTION
+    kind = merged.get("entity_type")
+    if kind and not merged.get("entity_name"):
+        merged["entity_name"] = f"urn:ngsi-ld:{kind}{conjunction}{device.device_id}"
+    return merged
+
+
+def _merge(
+    inherited: Iterable[Attribute | StaticAttribute], own: Iterable[Attribute | StaticAttribute]
+) -> list[Mapping[str, Any]]:
+    merged = {_key(attribute): document_of(attribute) for attribute in inherited}
+    merged.update((_key(attribute), document_of(attribute)) for attribute in own)
+    return list(merged.values())
+
+
+def _key(attribute: Attribute | StaticAttribute) -> str:
+    return getattr(attribute, "object_id", "") or attribute.name
