@@ -118,6 +118,7 @@ async def _items(
         request.broker,
         request.tenant,
         entities,
+        asked.representation,
         level=asked.join_level,
         contained_by=asked.contained_by,
     )

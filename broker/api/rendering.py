@@ -67,10 +67,7 @@ def inline_bytes(
 
 def linked_bytes(linked: LinkedEntity, form: Form) -> bytes:
     """Return a linked entity beside those it is linked from, with what was picked of it."""
-    representation = form.representation
-    for relationship in linked.path:
-        representation = representations.for_linked(representation, relationship)
-    return entity_bytes(linked.stored, replace(form, representation=representation))
+    return entity_bytes(linked.stored, replace(form, representation=linked.representation))
 
 
 def _render(entity: ExpandedEntity, form: Form, **linking: Any) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from broker.core.errors import TooManyResults
 from broker.core.identifiers import Iri, Tenant
+from broker.core.representations import Representation, for_linked
 from broker.operations.broker import Broker
 from broker.store.interface import StoredEntity
 
@@ -17,27 +18,31 @@ MAX_LINKED = 1000
 
 @dataclass(frozen=True, slots=True)
 class LinkedEntity:
-    """An entity that was reached over relationships.
+    """An entity that was reached over relationships, and how it is to be shown.
 
     Attributes:
-        path: the relationships on the way, the first one from an entity that was asked for.
+        representation: what is left for it of the projection of those on the way (clause 4.21).
     """
 
     stored: StoredEntity
-    path: tuple[Iri, ...]
+    representation: Representation
 
 
 async def linked_entities(
     broker: Broker,
     tenant: Tenant,
     entities: Iterable[StoredEntity],
+    representation: Representation,
     *,
     level: int,
     contained_by: Collection[Iri] = (),
 ) -> dict[Iri, LinkedEntity]:
     """Return the entities that relationships point to, as far as they are here, nearest first.
 
+    Only relationships that are shown are followed.
+
     Args:
+        representation: how the entities are to be shown.
         level: how many relationships to follow one after the other.
         contained_by: ids that were met on the way here and are not to be returned again.
 
@@ -45,7 +50,7 @@ async def linked_entities(
         TooManyResults: there are more than `MAX_LINKED`.
     """
     found: dict[Iri, LinkedEntity] = {}
-    front = [LinkedEntity(stored, ()) for stored in entities]
+    front = [LinkedEntity(stored, representation) for stored in entities]
     seen = set(contained_by)
     for _ in range(level):
         front = await _next(broker, tenant, front, seen)
@@ -62,13 +67,15 @@ async def _next(
     """Return the entities one relationship further on that were not met before."""
     reached = []
     for linked in front:
+        shown = linked.representation
         for relationship, target in links_of(linked.stored):
-            if target in seen:
+            hidden = shown.projection is not None and not shown.projection.shows(relationship)
+            if hidden or target in seen:
                 continue
             seen.add(target)
             stored = await broker.entities.get(tenant, target)
             if stored is not None:
-                reached.append(LinkedEntity(stored, (*linked.path, relationship)))
+                reached.append(LinkedEntity(stored, for_linked(shown, relationship)))
     return reached
 
 
