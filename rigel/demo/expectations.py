@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from broker.client import Client
 from broker.core.timestamps import format_timestamp
 from rigel.demo import frames, names
-from rigel.demo.city import Bay, City, Probe
+from rigel.demo.city import TIME_ZONE, Bay, City, Probe
 from rigel.demo.story import EvseChange, Story, Uplink
 
 
@@ -63,6 +64,7 @@ def expectations(city: City, story: Story) -> Sequence[Expected]:
         *(_of_bay(bay, last_frames[bay.dev_eui]) for bay in city.bays),
         *(_of_probe(probe, last_frames[probe.dev_eui]) for probe in city.probes),
         *_of_stations(city, last_changes, story.start),
+        *_of_rotations(city, story),
     ]
 
 
@@ -74,6 +76,21 @@ async def missing(wanted: Sequence[Expected], client: Client) -> Sequence[str]:
             entities[entity["id"]] = entity
     faults = (expected.fault(entities.get(expected.entity_id)) for expected in wanted)
     return [fault for fault in faults if fault is not None]
+
+
+def _of_rotations(city: City, story: Story) -> Iterator[Expected]:
+    """Yield the KPI that counts each single change of every bay, so that none can be missing.
+
+    Its newest value is of the last day that ended a whole day before the story did.
+    """
+    local = ZoneInfo(TIME_ZONE)
+    day = (story.end.astimezone(local) - timedelta(days=2)).date()
+    for group in city.groups:
+        arrivals = sum(
+            stay.bay.group == group and stay.start.astimezone(local).date() == day
+            for stay in story.stays
+        )
+        yield Expected(names.rotations(group), "kpiValue", arrivals, None)
 
 
 def _same(found: Any, wanted: Any) -> bool:

@@ -19,6 +19,11 @@ def parking_group(group: Group) -> str:
     return f"urn:ngsi-ld:ParkingGroup:{group.key}"
 
 
+def rotations(group: Group) -> str:
+    """Return the id of the indicator that counts the cars a group took in a day."""
+    return f"urn:ngsi-ld:KeyPerformanceIndicator:parking-rotations:ParkingGroup:{group.key}"
+
+
 def greenspace_record(probe: Probe) -> str:
     """Return the id of what a probe records."""
     return f"urn:ngsi-ld:GreenspaceRecord:{probe.key}"

@@ -134,15 +134,26 @@ def _measures(outcome: Outcome, tallies: Tallies) -> Table:
 
 
 def _indicators(indicators: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("indicator", "value", "", title="KPIs", title_justify="left")
+    table = Table("indicator", "of", "day", "value", "today", title="KPIs", title_justify="left")
     for indicator in sorted(indicators, key=lambda found: str(found["id"])):
-        value = indicator.get("kpiValue", {})
         table.add_row(
-            str(indicator.get("name", {}).get("value", indicator["id"])),
-            str(value.get("value")),
-            str(value.get("unitCode", "")),
+            str(_value(indicator, "name")),
+            str(indicator.get("refEntity", {}).get("object", "")).rpartition(":")[2],
+            str((_value(indicator, "calculationPeriod") or {}).get("from", "")),
+            _measured(indicator, "kpiValue"),
+            _measured(indicator, "runningValue"),
         )
     return table
+
+
+def _measured(indicator: Mapping[str, Any], attribute: str) -> str:
+    value = _value(indicator, attribute)
+    unit = {"MIN": " min"}.get(indicator.get(attribute, {}).get("unitCode", ""), "")
+    return "" if value is None else f"{value:.4g}{unit}"
+
+
+def _value(entity: Mapping[str, Any], attribute: str) -> Any:
+    return entity.get(attribute, {}).get("value")
 
 
 def _show_alerts(console: Console, alerts: Sequence[Mapping[str, Any]]) -> None:

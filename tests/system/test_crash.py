@@ -131,9 +131,9 @@ def seen(watcher: Receiver) -> set[tuple[str, str]]:
 
 
 def rotations(watcher: Receiver) -> Mapping[str, float]:
-    """Return the last rotations per day that a subscriber was told of, by group."""
+    """Return the day's rotations so far that a subscriber was last told of, by group."""
     return {
-        entity["refEntity"]["object"]: entity["kpiValue"]["value"]
+        entity["refEntity"]["object"]: entity["runningValue"]["value"]
         for notification in watcher.accepted
         for entity in notification.entities
         if entity["type"] == "KeyPerformanceIndicator" and "parking-rotations" in entity["id"]
@@ -171,7 +171,7 @@ async def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, town: Town)
         async with town.process(tmp_path, server.url) as first:
             await provision(town.city, town.http, town.agents)
             await subscribe(town, watcher, "ParkingSpot", "status")
-            await subscribe(town, watcher, "KeyPerformanceIndicator", "kpiValue")
+            await subscribe(town, watcher, "KeyPerformanceIndicator", "runningValue")
             senders.create_task(town.send_uplinks(publish))
             charging = senders.create_task(town.send_charging())
             await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 4)
