@@ -235,32 +235,40 @@ class Documents:
             raise LdContextNotAvailable(f"@context: {url:.200} is not known and not fetched here")
         found = await self._one_fetch(url)
         if isinstance(found, NgsiLdError):
-            raise self._failed(url, found)
-        self._failures.pop(url, None)
-        if url not in self._cached:
-            await self._put(url, found)
+            raise _again(found)
         return found
-
-    def _failed(self, url: str, error: NgsiLdError) -> NgsiLdError:
-        """Remember a failure, so that a dead host costs one request its time and nothing else."""
-        before = self._failures.pop(url, None)
-        if before is None or self._clock() >= before.until:
-            seconds = self._limits.retry if before is None else before.seconds * 2
-            seconds = min(seconds, self._limits.max_retry)
-            before = _Failure(error, self._after(seconds), seconds)
-        self._failures[url] = before
-        while len(self._failures) > self._limits.resolved:
-            self._failures.popitem(last=False)
-        return _again(error)
 
     async def _one_fetch(self, url: str) -> Document | NgsiLdError:
         """Fetch a URL, together with whoever wants the same; leaving early does not stop it."""
         flight = self._flights.get(url)
         if flight is None:
-            flight = self._start(self._fetch(url), f"fetch {url:.80}")
+            flight = self._start(self._fly(url), f"fetch {url:.80}")
             self._flights[url] = flight
             flight.add_done_callback(lambda _: self._flights.pop(url, None))
         return await asyncio.shield(flight)
+
+    async def _fly(self, url: str) -> Document | NgsiLdError:
+        """Fetch, and note what came of it even if nobody waits any more."""
+        found = await self._fetch(url)
+        if isinstance(found, NgsiLdError):
+            self._failed(url, found)
+            return found
+        self._failures.pop(url, None)
+        try:
+            if url not in self._cached:
+                await self._put(url, found)
+        except NgsiLdError as error:
+            _log.warning("@context %s is kept in memory alone: %s", url, error)
+        return found
+
+    def _failed(self, url: str, error: NgsiLdError) -> None:
+        """Remember a failure, so that a dead host costs one request its time and nothing else."""
+        before = self._failures.pop(url, None)
+        seconds = self._limits.retry if before is None else before.seconds * 2
+        seconds = min(seconds, self._limits.max_retry)
+        self._failures[url] = _Failure(error, self._after(seconds), seconds)
+        if len(self._failures) > self._limits.resolved:
+            self._failures.popitem(last=False)
 
     def _start(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
         if self._group is None:
