@@ -27,7 +27,7 @@ def test_of(leaf: QLeaf) -> Test:
         return _ordered(_order_of(leaf.operator, leaf.literal))
     if isinstance(leaf, Fits):
         return _fitting(leaf)
-    equal = _among(_equalities(leaf))
+    equal = _among(_equalities(leaf)) if leaf.range is None else _in_range(leaf.range)
     if leaf.negated:
         return lambda kind, value: not equal(kind, value)
     return equal
@@ -113,13 +113,14 @@ def _texts(language_map: dict[str, Any]) -> Iterable[str]:
             yield value
 
 
+def _in_range(bounds: tuple[Literal, Literal]) -> Test:
+    """Return whether a value, or one element of an array, is in a range; URIs are in none."""
+    lowest, highest = _order_of(">=", bounds[0]), _order_of("<=", bounds[1])
+    inside = _among(lambda value: lowest(value) and highest(value))
+    return lambda kind, value: kind not in RELATIONSHIPS and inside(kind, value)
+
+
 def _equalities(leaf: Equals) -> _Scalar:
-    if leaf.range is not None:
-        lowest, highest = (
-            _order_of(">=", leaf.range[0]),
-            _order_of("<=", leaf.range[1]),
-        )
-        return lambda value: lowest(value) and highest(value)
     tests = [_equal_to(literal) for literal in leaf.literals]
     if len(tests) == 1:
         return tests[0]

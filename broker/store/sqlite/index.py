@@ -21,7 +21,6 @@ from broker.store.sqlite.index_rows import (
     SqlValue,
     attribute_rows,
     bounds,
-    encode,
     ordered,
     scalar_row,
 )
@@ -199,7 +198,7 @@ class _Entity:
         if scopes:
             attribute = self._terms.intern(self._cursor, SCOPE)
             for n, scope in enumerate(scopes):
-                self._add(attribute, (0, n), Payload(encode(scope)))
+                self._add(attribute, (0, n), Payload(scope))
 
     def remove_scopes(self, before: ExpandedEntity) -> None:
         scopes = _scopes(before)

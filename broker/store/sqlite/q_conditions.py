@@ -83,8 +83,9 @@ class Rows:
     """There is a row of an attribute, or of a path below it, with some property.
 
     Attributes:
-        where: an expression over the columns of `value`.
+        where: an expression over the columns of `value`, which is called `v`.
         by_value: it gives a range of `value` to look up.
+        scans: all rows of the attribute have to be read to find those that fit.
         type_sets: only entities with these are meant; None is all. `check` leaves it out.
     """
 
@@ -93,6 +94,7 @@ class Rows:
     path: int
     where: Sql
     by_value: bool = True
+    scans: bool = False
     exact: bool = True
     type_sets: tuple[int, ...] | None = None
 
@@ -115,20 +117,45 @@ class Rows:
         )
 
     def source(self) -> Sql | None:
+        if self.scans:
+            return None
         at, typed = self._at(), self._typed()
         index = "INDEXED BY value_order" if self.by_value else "NOT INDEXED"
         return Sql(
-            f"SELECT seq FROM value {index} WHERE {at.text}{typed.text}", at.params + typed.params
+            f"SELECT seq FROM value AS v {index} WHERE {at.text}{typed.text}",
+            at.params + typed.params,
         )
 
     def walk(self, after: int | None) -> Sql | None:
         at, typed = self._at(), self._typed()
         start = "" if after is None else " AND seq > ?"
         return Sql(
-            f"SELECT DISTINCT seq FROM value NOT INDEXED WHERE {at.text}{typed.text}{start}"
+            f"SELECT DISTINCT seq FROM value AS v NOT INDEXED WHERE {at.text}{typed.text}{start}"
             " ORDER BY seq",
             at.params + typed.params + (() if after is None else (after,)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Rows that are found faster as several ranges of values."""
+
+    whole: Rows
+    ranges: tuple[Rows, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the rows are."""
+        return self.whole.exact
+
+    def check(self, seq: str) -> Sql | None:
+        return self.whole.check(seq)
+
+    def source(self) -> Sql | None:
+        return Either(self.ranges).source()
+
+    def walk(self, after: int | None) -> Sql | None:
+        return self.whole.walk(after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +196,14 @@ class Members:
     """A column of the entity itself (id, created, modified) has some property.
 
     Attributes:
-        index: what is searched; None for the unique index on the id.
+        index: what is searched; the unique index on the id unless told.
+        scans: it does not narrow the search.
     """
 
     tenant: int
     where: Sql
-    index: str | None = None
+    index: str = "sqlite_autoindex_entity_1"
+    scans: bool = False
     exact: bool = True
 
     def check(self, seq: str) -> Sql | None:
@@ -185,9 +214,11 @@ class Members:
 
     def source(self) -> Sql | None:
         text, params = self.where
-        indexed = f"INDEXED BY {self.index} " if self.index else ""
+        if self.scans:
+            return None
         return Sql(
-            f"SELECT seq FROM entity {indexed}WHERE tenant = ? AND {text}", (self.tenant, *params)
+            f"SELECT seq FROM entity INDEXED BY {self.index} WHERE tenant = ? AND {text}",
+            (self.tenant, *params),
         )
 
     def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's

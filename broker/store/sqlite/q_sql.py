@@ -1,0 +1,272 @@
+"""Answer a query over entities from the index, with the evaluator for what it leaves open.
+
+The conditions of a query become SQL (`q_leaves`, `q_conditions`). Which of them leads is decided by
+counting how much each would find, up to a limit:
+
+- one that finds little: take all of that, keep what passes the other conditions, sort, cut;
+- all find much: walk through the entities in the order asked for and stop when the page is full.
+
+Neither reads the table, and no statement may take more than `MAX_OPERATIONS` steps of SQLite's.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import msgspec
+
+from broker.core.errors import TooComplexQuery
+from broker.core.identifiers import ExpandedEntity, Iri
+from broker.core.query import evaluate
+from broker.core.query.entity_query import EntityQuery
+from broker.store.sqlite.index_terms import Terms
+from broker.store.sqlite.q_conditions import Condition, Sql, Typed, joined, narrowed
+from broker.store.sqlite.q_entities import Translated, translate
+
+FEW = 2000
+"""What a condition may find to be read whole; more is walked through."""
+
+MAX_OPERATIONS = 100_000_000
+"""Steps of SQLite's virtual machine that one query may take."""
+
+MAX_EVALUATED = 50_000
+"""Entities that one query may have the evaluator look at."""
+
+_OPERATIONS_PER_CALL = 1_000_000
+
+Row = tuple[int, Iri]
+"""An entity's row number and id."""
+
+_decode = msgspec.json.Decoder(ExpandedEntity).decode
+
+
+def page(
+    connection: sqlite3.Connection,
+    terms: Terms,
+    tenant: int,
+    query: EntityQuery,
+    *,
+    limit: int,
+    offset: int = 0,
+    after: int | None = None,
+) -> list[Row]:
+    """Return a page of the entities that match.
+
+    Args:
+        after: the row number of the last entity before this page, where the order is that of
+            creation: `offset` counts from there, and the page costs no more than the first one.
+
+    Raises:
+        TooComplexQuery: the query would cost more than one query may.
+    """
+    with bounded(connection):
+        search = Search(connection, terms, tenant, query)
+        if search.translated.exact:
+            return search.rows(limit, offset, after)
+        return search.evaluated(limit, offset, after)
+
+
+def count(connection: sqlite3.Connection, terms: Terms, tenant: int, query: EntityQuery) -> int:
+    """Count the entities that match.
+
+    Raises:
+        TooComplexQuery: see `page`.
+    """
+    with bounded(connection):
+        search = Search(connection, terms, tenant, query)
+        return search.count()
+
+
+@contextmanager
+def bounded(connection: sqlite3.Connection) -> Iterator[None]:
+    """Stop a query that takes too many steps.
+
+    Raises:
+        TooComplexQuery: it did.
+    """
+    left = MAX_OPERATIONS // _OPERATIONS_PER_CALL
+
+    def spend() -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0
+
+    connection.set_progress_handler(spend, _OPERATIONS_PER_CALL)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if left >= 0:
+            raise
+        raise TooComplexQuery(
+            f"the query takes more than {MAX_OPERATIONS} steps; narrow it by type, id or a"
+            " condition on an attribute that fewer entities meet"
+        ) from error
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a query is answered with: a SELECT of `seq` in order of creation.
+
+    Attributes:
+        few: it finds little, all of which is read and sorted before the first comes out.
+    """
+
+    select: Sql
+    few: bool
+
+
+class Search:
+    """One query on one connection."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, terms: Terms, tenant: int, query: EntityQuery
+    ) -> None:
+        self._connection = connection
+        self._terms = terms
+        self._tenant = tenant
+        self._query = query
+        self.translated: Translated = translate(connection, terms, tenant, query)
+
+    def rows(self, limit: int, offset: int, after: int | None) -> list[Row]:
+        """Return a page without the evaluator."""
+        select = self.plan(after).select
+        sql = (
+            f"SELECT e.seq, e.id FROM ({select.text} LIMIT ? OFFSET ?) AS c"
+            " CROSS JOIN entity AS e ON e.seq = c.seq"
+        )
+        return list(self._connection.execute(sql, (*select.params, limit, offset)))
+
+    def evaluated(self, limit: int, offset: int, after: int | None) -> list[Row]:
+        """Return a page of what the evaluator lets pass."""
+        found: list[Row] = []
+        skipped = 0
+        for seq, entity in self._matching(self.plan(after).select):
+            if skipped < offset:
+                skipped += 1
+                continue
+            found.append((seq, entity["id"]))
+            if len(found) == limit:
+                break
+        return found[:limit]
+
+    def count(self) -> int:
+        """Count what matches."""
+        if not self.translated.exact:
+            return sum(1 for _ in self._matching(self.plan(None).select))
+        conditions = self.translated.conditions
+        only = conditions[0].source() if len(conditions) == 1 else None
+        if isinstance(conditions[0] if conditions else None, Typed) and only is not None:
+            select = only
+        else:
+            select = self.plan(None).select
+        sql = f"SELECT count(*) FROM ({select.text})"
+        (number,) = self._connection.execute(sql, select.params).fetchone()
+        return int(number)
+
+    def plan(self, after: int | None) -> Plan:
+        """Choose the condition that leads."""
+        conditions = self.translated.conditions
+        leader, found = self._smallest(conditions)
+        if leader is not None and found < FEW:
+            source = leader.source()
+            if source is not None:
+                rest = self._others(leader)
+                start = "" if after is None else " AND c.seq > ?"
+                inner = narrowed(source, rest)
+                select = Sql(
+                    f"SELECT DISTINCT c.seq AS seq FROM ({inner.text}) AS c WHERE 1{start}"
+                    " ORDER BY c.seq",
+                    inner.params + (() if after is None else (after,)),
+                )
+                return Plan(select, few=True)
+        return Plan(self._walk(after), few=False)
+
+    def _walk(self, after: int | None) -> Sql:
+        """Go through the entities in order of creation, by the index that leaves out most."""
+        for leader in self.translated.conditions:
+            found = leader.walk(after)
+            if found is not None:
+                return _filtered(found, self._others(leader))
+        start = "" if after is None else " AND seq > ?"
+        all_of_them = Sql(
+            f"SELECT seq FROM entity INDEXED BY entity_order WHERE tenant = ?{start} ORDER BY seq",
+            (self._tenant,) if after is None else (self._tenant, after),
+        )
+        return _filtered(all_of_them, self.translated.conditions)
+
+    def _others(self, leader: Condition) -> list[Condition]:
+        """Return what is to be checked on what a leading condition finds."""
+        return [
+            condition
+            for condition in self.translated.conditions
+            if condition is not leader
+            and not (condition is self.translated.typed and self.translated.knows_types(leader))
+        ]
+
+    def _smallest(self, conditions: tuple[Condition, ...]) -> tuple[Condition | None, int]:
+        best: Condition | None = None
+        fewest = FEW
+        for condition in conditions:
+            source = condition.source()
+            if source is None:
+                continue
+            found = self.estimate(source, fewest)
+            if found < fewest:
+                best, fewest = condition, found
+            if fewest == 0:
+                break
+        return best, fewest
+
+    def estimate(self, source: Sql, limit: int) -> int:
+        """Count what a source finds, up to a limit."""
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM ({source.text}) LIMIT ?)"
+        (found,) = self._connection.execute(sql, (*source.params, limit)).fetchone()
+        return int(found)
+
+    def _matching(self, select: Sql) -> Iterator[tuple[int, ExpandedEntity]]:
+        """Yield what passes the evaluator, lazily, in the order of a SELECT of `seq`."""
+        matches = evaluate.compile(self._query, linked=self._linked())
+        sql = (
+            f"SELECT e.seq, e.body FROM ({select.text} LIMIT -1) AS c"
+            " CROSS JOIN entity AS e ON e.seq = c.seq AND e.tenant = ?"
+        )
+        rows = self._connection.execute(sql, (*select.params, self._tenant))
+        for looked_at, (seq, body) in enumerate(rows):
+            if looked_at == MAX_EVALUATED:
+                raise TooComplexQuery(
+                    f"more than {MAX_EVALUATED} entities would have to be looked at one by one;"
+                    " narrow the query by type, id or a condition other than a pattern"
+                )
+            entity = _decode(body)
+            if matches(entity):
+                yield seq, entity
+
+    def _linked(self) -> Callable[[Iri], ExpandedEntity | None]:
+        known: dict[Iri, ExpandedEntity | None] = {}
+
+        def find(entity_id: Iri) -> ExpandedEntity | None:
+            if entity_id not in known:
+                row = self._connection.execute(
+                    "SELECT body FROM entity WHERE tenant = ? AND id = ?",
+                    (self._tenant, entity_id),
+                ).fetchone()
+                known[entity_id] = None if row is None else _decode(row[0])
+            return known[entity_id]
+
+        return find
+
+
+def _filtered(walk: Sql, conditions: tuple[Condition, ...] | list[Condition]) -> Sql:
+    check = joined([condition.check("c.seq") for condition in conditions], " AND ")
+    if check is None:
+        return walk
+    # The inner LIMIT keeps SQLite from dropping the order of what it walks through.
+    return Sql(
+        f"SELECT c.seq AS seq FROM ({walk.text} LIMIT -1) AS c WHERE {check.text}",
+        walk.params + check.params,
+    )
