@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from broker.core.errors import BadRequestData
 
@@ -50,6 +51,7 @@ def check_timestamp(text: object, where: str) -> str:
     return str(text)
 
 
+@lru_cache(maxsize=4096)
 def instant_key(text: str) -> float:
     """Return the instant of a checked DateTime in seconds since the epoch, to order texts of any fraction."""
     return parse_timestamp(text, "time").timestamp()

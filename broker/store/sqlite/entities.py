@@ -14,7 +14,7 @@ from broker.core import fragments
 from broker.core.errors import NgsiLdError, NonexistentTenant
 from broker.core.events import EntityChanged
 from broker.core.expiry import earliest_expiry
-from broker.core.identifiers import DEFAULT_INSTANCE, DEFAULT_TENANT, ExpandedEntity, Iri, Tenant
+from broker.core.identifiers import DEFAULT_TENANT, ExpandedEntity, Iri, Tenant
 from broker.core.query.entity_query import EntityQuery
 from broker.core.timestamps import format_timestamp, instant_key
 from broker.store.interface import (
@@ -34,6 +34,8 @@ from broker.store.sqlite.pages import PageCache, Row
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 _ROWS_PER_READ = 500
+
+_HistoryRow = tuple[int, int, str, float, int, bytes | None]
 
 
 class EntityTransaction:
@@ -55,6 +57,7 @@ class EntityTransaction:
         self._pending: dict[Key, Held | None] = {}
         self._events: list[EntityChanged] = []
         self._deliveries: list[Delivery] = []
+        self._history: list[_HistoryRow] = []
         self._new_tenants: dict[Tenant, int] = {}
         self._next_seq = 0
         self.terms = index.Terms()
@@ -71,7 +74,8 @@ class EntityTransaction:
         ).fetchone()
 
     def closing(self, cursor: sqlite3.Cursor) -> None:
-        """Write the counts that the transaction changed."""
+        """Write the history, and the counts that the transaction changed."""
+        cursor.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)", self._history)
         self._usage.flush(cursor)
 
     def committed(self) -> Callable[[], None] | None:
@@ -97,6 +101,7 @@ class EntityTransaction:
         self._pending = {}
         self._events = []
         self._deliveries = []
+        self._history = []
         self._new_tenants = {}
 
     def tenant(self, cursor: sqlite3.Cursor, tenant: Tenant, *, creates: bool) -> int:
@@ -186,27 +191,21 @@ class EntityTransaction:
         self._record(cursor, held.seq, event)
 
     def _record(self, cursor: sqlite3.Cursor, seq: int, event: EntityChanged) -> None:
-        """Write the history and the outbox of a change, in its transaction."""
+        """Take down the history and the outbox of a change, in its transaction."""
         at = instant_key(event.at)
-        rows = []
         for changed in event.attributes():
             after = changed.after
-            observed = after.get("observedAt") if after is not None else None
-            rows.append(
+            observed = None if after is None else after.get("observedAt")
+            self._history.append(
                 (
                     seq,
                     self.terms.intern(cursor, changed.attribute),
-                    None if changed.dataset_id == DEFAULT_INSTANCE else changed.dataset_id,
-                    instant_key(observed) if observed is not None else at,
+                    changed.dataset_id,
+                    at if observed is None else instant_key(observed),
                     event.version,
                     None if after is None else _encode(after),
                 )
             )
-        cursor.executemany(
-            "INSERT INTO history (entity, attribute, dataset, at, version, instance)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            rows,
-        )
         self._events.append(event)
         deliveries = self._matcher.match(event)
         if deliveries:

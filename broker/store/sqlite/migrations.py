@@ -45,12 +45,12 @@ CREATE INDEX deleted_entity_id ON deleted_entity (tenant, id);
 CREATE TABLE history (
     entity INTEGER NOT NULL,
     attribute INTEGER NOT NULL,
-    dataset TEXT,
+    dataset TEXT NOT NULL,
     at REAL NOT NULL,
     version INTEGER NOT NULL,
-    instance BLOB
-);
-CREATE INDEX history_entity ON history (entity, attribute, at);
+    instance BLOB,
+    PRIMARY KEY (entity, attribute, dataset, at, version)
+) WITHOUT ROWID;
 """
 
 _DOCUMENTS = """

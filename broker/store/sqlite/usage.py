@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from broker.core.identifiers import ExpandedEntity, Iri
@@ -28,7 +28,8 @@ CREATE TABLE usage (
 """
 
 _ENTITY = 0
-_Key = tuple[int, int, int, str]
+_Shape = tuple[tuple[str, str], ...]
+"""The attributes of an entity, each with its kind; more than once if its instances differ."""
 
 
 class Usage:
@@ -36,7 +37,8 @@ class Usage:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._changes: Counter[_Key] = Counter()
+        self._entities: Counter[tuple[int, int, _Shape]] = Counter()
+        self._attributes: Counter[tuple[int, int, str, str]] = Counter()
 
     def note(
         self,
@@ -52,57 +54,62 @@ class Usage:
         for entity, step in ((before, -1), (after, 1)):
             if entity is not None:
                 types = self._terms.type_set(cursor, entity["type"])
-                self._changes[tenant, types, _ENTITY, ""] += step
-                for name, instances in entity["attributes"].items():
-                    self._count(cursor, tenant, types, name, instances, step)
+                self._entities[tenant, types, _shape(entity)] += step
 
     def flush(self, cursor: sqlite3.Cursor) -> None:
         """Write what was noted."""
-        rows = [(*key, step) for key, step in self._changes.items() if step]
-        self._changes.clear()
-        if rows:
-            cursor.executemany(
-                "INSERT INTO usage VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET entities = entities + excluded.entities",
-                rows,
-            )
+        if not self._entities and not self._attributes:
+            return
+        intern = self._terms.intern
+        changes: Counter[tuple[int, int, int, str]] = Counter()
+        for (tenant, types, shape), step in self._entities.items():
+            changes[tenant, types, _ENTITY, ""] += step
+            for name, kind in shape:
+                changes[tenant, types, intern(cursor, name), kind] += step
+        for (tenant, types, name, kind), step in self._attributes.items():
+            changes[tenant, types, intern(cursor, name), kind] += step
+        cursor.executemany(
+            "INSERT INTO usage VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET entities = entities + excluded.entities",
+            [(*key, step) for key, step in changes.items() if step],
+        )
+        self.rolled_back()
 
     def rolled_back(self) -> None:
         """Forget what was noted."""
-        self._changes.clear()
+        self._entities.clear()
+        self._attributes.clear()
 
     def _note_attributes(
         self, cursor: sqlite3.Cursor, tenant: int, before: ExpandedEntity, after: ExpandedEntity
     ) -> None:
         old, new = before["attributes"], after["attributes"]
-        types: int | None = None
         for name in old.keys() | new.keys():
             was, now = old.get(name), new.get(name)
             if was is now or _kinds(was) == _kinds(now):
                 continue
-            if types is None:
-                types = self._terms.type_set(cursor, after["type"])
-            self._count(cursor, tenant, types, name, was, -1)
-            self._count(cursor, tenant, types, name, now, 1)
-
-    def _count(
-        self,
-        cursor: sqlite3.Cursor,
-        tenant: int,
-        types: int,
-        name: str,
-        instances: Mapping[str, Any] | None,
-        step: int,
-    ) -> None:
-        attribute = self._terms.intern(cursor, name)
-        for kind in _kinds(instances):
-            self._changes[tenant, types, attribute, kind] += step
+            types = self._terms.type_set(cursor, after["type"])
+            for kind in _kinds(was):
+                self._attributes[tenant, types, name, kind] -= 1
+            for kind in _kinds(now):
+                self._attributes[tenant, types, name, kind] += 1
 
 
-def _kinds(instances: Mapping[str, Any] | None) -> frozenset[str]:
+def _shape(entity: ExpandedEntity) -> _Shape:
+    return tuple(
+        (name, kind)
+        for name, instances in entity["attributes"].items()
+        for kind in _kinds(instances)
+    )
+
+
+def _kinds(instances: Mapping[str, Any] | None) -> Collection[str]:
     if not instances:
-        return frozenset()
-    return frozenset(instance["type"] for instance in instances.values())
+        return ()
+    if len(instances) == 1:
+        (instance,) = instances.values()
+        return (instance["type"],)
+    return sorted({instance["type"] for instance in instances.values()})
 
 
 _Row = tuple[frozenset[str], Iri | None, str, int]
