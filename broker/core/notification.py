@@ -23,13 +23,10 @@ from broker.core.identifiers import (
     new_id,
 )
 from broker.core.representations import Representation, render
+from broker.core.subscription import GEO_JSON, JSON
 
 if TYPE_CHECKING:
     from broker.core.ld_context import LdContext
-
-JSON: Final = "application/json"
-LD_JSON: Final = "application/ld+json"
-GEO_JSON: Final = "application/geo+json"
 
 _VALUE_MEMBERS: Final = {
     "Property": "value",

@@ -13,6 +13,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from broker.core.timestamps import instant_key
 
+JSON: Final = "application/json"
+LD_JSON: Final = "application/ld+json"
+GEO_JSON: Final = "application/geo+json"
+
 DEFAULT_TRIGGERS: Final = ("attributeCreated", "attributeUpdated")
 
 _Positive = Annotated[int, Meta(gt=0)] | Annotated[float, Meta(gt=0)]
@@ -35,6 +39,26 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     notifier_info: list[KeyValuePair] | UnsetType = UNSET
     receiver_info: list[KeyValuePair] | UnsetType = UNSET
     timeout: _Positive | UnsetType = UNSET
+
+    @property
+    def media_type(self) -> str:
+        """The media type of notifications."""
+        return JSON if self.accept is UNSET else self.accept
+
+    @property
+    def context_in_body(self) -> bool:
+        """Whether notifications have their @context in the body instead of in a Link header."""
+        return self.media_type == LD_JSON or (
+            self.media_type == GEO_JSON and not self._prefers_json()
+        )
+
+    def _prefers_json(self) -> bool:
+        """Tell whether the receiver of GeoJSON wants none of JSON-LD in it (clause 6.3.6)."""
+        pairs = [] if self.receiver_info is UNSET else self.receiver_info
+        return any(
+            pair.key.lower() == "prefer" and pair.value.replace(" ", "").lower() == "body=json"
+            for pair in pairs
+        )
 
 
 class NotificationParams(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -14,6 +14,9 @@ from broker.core.identifiers import DEFAULT_INSTANCE, check_name, check_uri
 from broker.core.projection import ENTITY_MEMBERS
 from broker.core.query import patterns
 from broker.core.subscription import (
+    GEO_JSON,
+    JSON,
+    LD_JSON,
     Endpoint,
     KeyValuePair,
     NotificationParams,
@@ -33,7 +36,7 @@ TRIGGERS: Final = (
     "attributeDeleted",
 )
 FORMATS: Final = ("normalized", "concise", "simplified", "keyValues")
-ACCEPTED: Final = ("application/json", "application/ld+json", "application/geo+json")
+ACCEPTED: Final = (JSON, LD_JSON, GEO_JSON)
 _JOINS: Final = ("flat", "inline", "@none")
 _OFFERED_SCHEMES: Final = ("http", "https")
 _KNOWN_SCHEMES: Final = ("mqtt", "mqtts", "ws", "wss", "kafka")

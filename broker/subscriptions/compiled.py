@@ -11,7 +11,7 @@ from msgspec import UNSET
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.ld_context import LdContext
-from broker.core.notification import GEO_JSON, JSON, LD_JSON, NotificationForm
+from broker.core.notification import NotificationForm
 from broker.core.projection import Projection
 from broker.core.query import evaluate, geo, q, scope
 from broker.core.query import types as type_language
@@ -216,7 +216,6 @@ def _geo(asked: GeoCondition, names: LdContext) -> Predicate:
 
 def _form(subscription: Subscription, ld_context: LdContext) -> NotificationForm:
     asked = subscription.notification
-    accept = JSON if asked.endpoint.accept is UNSET else asked.endpoint.accept
     datasets = subscription.dataset_id
     representation = Representation(
         format="normalized" if asked.format is UNSET else _FORMATS[asked.format],
@@ -229,19 +228,10 @@ def _form(subscription: Subscription, ld_context: LdContext) -> NotificationForm
     return NotificationForm(
         ld_context=ld_context,
         representation=representation,
-        accept=accept,
-        inline_context=accept == LD_JSON or (accept == GEO_JSON and not prefers_json(subscription)),
+        accept=asked.endpoint.media_type,
+        inline_context=asked.endpoint.context_in_body,
         show_changes=show_changes,
         nulls=_nulls(subscription, show_changes=show_changes),
-    )
-
-
-def prefers_json(subscription: Subscription) -> bool:
-    """Tell whether a GeoJSON receiver wants the @context in a Link header (clause 6.3.6)."""
-    pairs = subscription.notification.endpoint.receiver_info
-    return pairs is not UNSET and any(
-        pair.key.lower() == "prefer" and pair.value.replace(" ", "").lower() == "body=json"
-        for pair in pairs
     )
 
 

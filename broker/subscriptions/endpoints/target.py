@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from msgspec import UNSET
 
 from broker.core.identifiers import Tenant
-from broker.core.notification import JSON
 from broker.core.subscription import Subscription
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -57,8 +56,8 @@ def target_of(tenant: Tenant, subscription: Subscription) -> Target:
 def _headers(tenant: Tenant, subscription: Subscription) -> dict[str, str]:
     """Return the headers; those of `receiverInfo` replace the broker's own of the same name."""
     endpoint = subscription.notification.endpoint
-    own = {"Content-Type": JSON if endpoint.accept is UNSET else endpoint.accept}
-    if subscription.context_link is not UNSET:
+    own = {"Content-Type": endpoint.media_type}
+    if subscription.context_link is not UNSET and not endpoint.context_in_body:
         own["Link"] = _LINK.format(subscription.context_link)
     if tenant:
         own["NGSILD-Tenant"] = tenant
