@@ -53,15 +53,11 @@ def rendered(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Answer bytes that are already in the form of the negotiated media type."""
-    all_headers = {"Content-Type": request.accept}
+    found = {"Content-Type": request.accept, **(headers or {})}
     if request.accept != media.LD_JSON and ld_context.link is not None:
-        all_headers["Link"] = media.link_to(ld_context.link)
-    if headers:
-        links = [value for value in (all_headers.get("Link"), headers.get("Link")) if value]
-        all_headers.update(headers)
-        if links:
-            all_headers["Link"] = ", ".join(links)
-    return web.Response(body=body, headers=all_headers)
+        link = media.link_to(ld_context.link)
+        found["Link"] = f"{link}, {found['Link']}" if "Link" in found else link
+    return web.Response(body=body, headers=found)
 
 
 def _with_context(body: Any, ld_context: LdContext) -> Any:

@@ -332,14 +332,13 @@ def _dataset(text: str) -> str:
     return text if text == "@none" else Iri(check_uri(text, "datasetId"))
 
 
-_ENTITY = "/entities/{entityId:[^/]*}"
-_ATTRS = _ENTITY + "/attrs"
+_ENTITY = "/entities/{entityId:[^/]+}"
+# An empty id or name is an error of the client's to be told about, not a path that is not there.
+_ATTRS = "/entities/{entityId:[^/]*}/attrs"
 _ATTR = _ATTRS + "/{attrId:[^/]*}"
 
+# The router tries the paths in this order, so the one most asked for stands first.
 ROUTES = (
-    Route("POST", "/entities", create_entity, "createEntity", frozenset({"local", "via"})),
-    Route("GET", "/entities", query_entities, "queryEntity", parameters.QUERY, media.ENTITIES),
-    Route("DELETE", "/entities", purge_entities, "purgeEntities", parameters.PURGE),
     Route(
         "GET",
         _ENTITY,
@@ -371,4 +370,7 @@ ROUTES = (
         _WRITE | {"datasetId", "deleteAll"},
         slash=False,
     ),
+    Route("POST", "/entities", create_entity, "createEntity", frozenset({"local", "via"})),
+    Route("GET", "/entities", query_entities, "queryEntity", parameters.QUERY, media.ENTITIES),
+    Route("DELETE", "/entities", purge_entities, "purgeEntities", parameters.PURGE),
 )

@@ -124,6 +124,7 @@ def prefers(header: str, preference: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1024)
 def link_to(url: str) -> str:
     """Return a Link header's value for the @context of an answer."""
     return f'<{url}>; rel="{CONTEXT_REL}"; type="{LD_JSON}"'
