@@ -10,8 +10,8 @@ Grammar, loosest binding first; binary operators associate to the left:
     primary     := number | string | true | false | null | undefined | name | "." name
                  | "(" expression ")" | "[" arguments "]" | "{" name ":" expression, … "}"
 
-A name with a leading dot is a member of the item that a filter `[…]` looks at. That `a || b && c` is
-`(a || b) && c` surprises most people: where it can, `parse` refuses to read one for the other.
+A name with a leading dot is a member of the item that a filter `[…]` looks at. Since `a || b && c`
+is `(a || b) && c` here, which surprises most people, `parse` can refuse such a mixture.
 """
 
 from __future__ import annotations
