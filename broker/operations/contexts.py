@@ -116,9 +116,8 @@ def _details(broker: Broker, entry: Entry) -> Mapping[str, Any]:
         described["lastUsage"] = format_timestamp(entry.last_usage)
     document = broker.contexts.document(entry)
     if document is not None:
-        described["extraInfo"] = {"digest": document.digest}
         if document.newer is not None:
-            described["extraInfo"]["newerDigest"] = document.newer
+            described["extraInfo"] = {"digest": document.digest, "newerDigest": document.newer}
         if document.expires_at is not None:
             described["expiresAt"] = format_timestamp(document.expires_at)
     return described
