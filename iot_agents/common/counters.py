@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -51,7 +51,9 @@ class Counters:
 class AgentMetrics(Collector):
     """The counters of each agent of a process, read when a scrape comes."""
 
-    def __init__(self, agents: Mapping[str, Counters], pending: Mapping[str, int]) -> None:
+    def __init__(
+        self, agents: Mapping[str, Counters], pending: Callable[[], Mapping[str, int]]
+    ) -> None:
         """Bind the collector to counters and to the number of spooled measures, per agent."""
         self._agents = agents
         self._pending = pending
@@ -65,6 +67,6 @@ class AgentMetrics(Collector):
         gauge = GaugeMetricFamily(
             "rigel_agent_pending", "Spooled measures not delivered yet", labels=["agent"]
         )
-        for agent, count in self._pending.items():
+        for agent, count in self._pending().items():
             gauge.add_metric([agent], count)
         yield gauge

@@ -1,0 +1,130 @@
+"""A Location and its parts, EVSEs and connectors: found, replaced and merged, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from iot_agents.ocpi.model import (
+    REMOVED,
+    Document,
+    InvalidObject,
+    tidy_connector,
+    tidy_evse,
+    tidy_location,
+)
+
+
+class UnknownObject(Exception):
+    """There is no such Location, EVSE or connector; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a URL names; EVSE and connector are empty for what is above them."""
+
+    country_code: str
+    party_id: str
+    location_id: str
+    evse_uid: str = ""
+    connector_id: str = ""
+
+    def __str__(self) -> str:
+        parts = (self.country_code, self.party_id, self.location_id)
+        return "/".join(filter(None, (*parts, self.evse_uid, self.connector_id)))
+
+    def names(self, document: Document) -> bool:
+        """Tell whether a document is the object of this address, as far as it says which it is."""
+        if self.connector_id:
+            return _same(document.get("id"), self.connector_id)
+        if self.evse_uid:
+            return _same(document.get("uid"), self.evse_uid)
+        party = (document.get("country_code"), document.get("party_id"), document.get("id"))
+        wanted = (self.country_code, self.party_id, self.location_id)
+        return all(map(_same, party, wanted))
+
+
+def tidy(
+    document: Document, address: Address, country: str, now: datetime
+) -> tuple[Document, Sequence[str]]:
+    """Return the object of an address in one form, and what was put right in it.
+
+    Raises:
+        InvalidObject: it is not what OCPI says it is, or not the object of the address.
+    """
+    warnings: Sequence[str] = ()
+    if address.connector_id:
+        tidied = tidy_connector(document, now)
+    elif address.evse_uid:
+        tidied, warnings = tidy_evse(document, country, now)
+    else:
+        tidied, warnings = tidy_location(document, now)
+    if not address.names(tidied):
+        raise InvalidObject(f"the object is not the one of the URL, {address}")
+    return tidied, warnings
+
+
+def part_of(location: Document, address: Address) -> Document:
+    """Return the object of an address in its Location.
+
+    Raises:
+        UnknownObject: the Location has none.
+    """
+    if not address.evse_uid:
+        return location
+    evse = _find(location["evses"], "uid", address.evse_uid)
+    if evse is None:
+        raise UnknownObject(f"no EVSE {address.evse_uid!r:.40} in {location['id']!r:.40}")
+    if not address.connector_id:
+        return evse
+    connector = _find(evse["connectors"], "id", address.connector_id)
+    if connector is None:
+        raise UnknownObject(
+            f"no connector {address.connector_id!r:.40} in {address.evse_uid!r:.40}"
+        )
+    return connector
+
+
+def with_part(location: Document, address: Address, part: Document) -> Document:
+    """Return a Location with an object put in or replaced; what contains it gets no older."""
+    if not address.evse_uid:
+        return part if not location else _with_all_evses(location, part)
+    if address.connector_id:
+        evse = part_of(location, Address("", "", "", address.evse_uid))
+        connectors = _replaced(evse["connectors"], "id", part)
+        part = _touched({**evse, "connectors": connectors}, part)
+    return _touched({**location, "evses": _replaced(location["evses"], "uid", part)}, part)
+
+
+def _with_all_evses(old: Document, new: Document) -> Document:
+    """Keep EVSEs that are newer in the old Location; those the new one lacks are removed."""
+    evses: list[Document] = []
+    for evse in new["evses"]:
+        known = _find(old["evses"], "uid", evse["uid"]) or evse
+        evses.append(known if known["last_updated"] > evse["last_updated"] else evse)
+    gone = [evse for evse in old["evses"] if _find(evses, "uid", evse["uid"]) is None]
+    for evse in gone:
+        if evse["status"] != REMOVED:
+            evse = {**evse, "status": REMOVED, "last_updated": new["last_updated"]}  # noqa: PLW2901 - a changed copy
+        evses.append(evse)
+    return {**new, "evses": evses}
+
+
+def _replaced(parts: Sequence[Document], name: str, part: Document) -> list[Document]:
+    if _find(parts, name, part[name]) is None:
+        return [*parts, part]
+    return [part if _same(other[name], part[name]) else other for other in parts]
+
+
+def _touched(whole: Document, part: Document) -> Document:
+    return {**whole, "last_updated": max(whole["last_updated"], part["last_updated"])}
+
+
+def _find(parts: Sequence[Document], name: str, wanted: object) -> Document | None:
+    return next((part for part in parts if _same(part[name], wanted)), None)
+
+
+def _same(one: object, other: object) -> bool:
+    # OCPI's ids are the same in upper and lower case.
+    return str(one).casefold() == str(other).casefold()

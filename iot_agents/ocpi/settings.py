@@ -1,0 +1,97 @@
+"""What the OCPI agent needs of the agents' settings: above all who may push, with which token."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from iot_agents.settings import Settings
+
+_LINE = re.compile(r"([A-Za-z]{2})\*([A-Za-z0-9]{3})=(\S+)")
+_SHORTEST_TOKEN = 8
+
+Party = tuple[str, str]
+"""Country code and party id, in upper case."""
+
+
+class InvalidToken(ValueError):
+    """An entry of the OCPI tokens is not `ES*MOB=token`; the text never shows the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class OcpiSettings:
+    """Settings of the OCPI agent.
+
+    Attributes:
+        tenant: of all entities.
+        base_path: of the receiver interfaces, before the version.
+        parties: the parties a token speaks for, by the token's SHA-256.
+    """
+
+    tenant: str
+    base_path: str
+    parties: Mapping[bytes, frozenset[Party]] = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Pick them out of the agents' settings, and read the file of tokens.
+
+        Raises:
+            InvalidToken: an entry is malformed; it is named by its place.
+            OSError: the file cannot be read.
+        """
+        entries = [(f"ocpi_tokens[{n}]", text) for n, text in enumerate(settings.ocpi_tokens)]
+        if settings.ocpi_tokens_file is not None:
+            lines = settings.ocpi_tokens_file.read_text(encoding="utf-8").splitlines()
+            entries += [
+                (f"{settings.ocpi_tokens_file}:{number}", line.strip())
+                for number, line in enumerate(lines, start=1)
+                if line.strip() and not line.startswith("#")
+            ]
+        return cls(settings.tenant, settings.ocpi_base_path.rstrip("/"), _parties(entries))
+
+    def parties_of(self, authorization: str) -> frozenset[Party]:
+        """Return whom an Authorization header speaks for; nobody when its token is unknown.
+
+        A token may come as it is (OCPI 2.1.1, and many others) or in base64 (2.2.1). All known
+        ones are compared, each in constant time.
+        """
+        scheme, _, given = authorization.strip().partition(" ")
+        if scheme.lower() != "token":
+            return frozenset()
+        found: frozenset[Party] = frozenset()
+        for form in _forms(given.strip()):
+            digest = hashlib.sha256(form).digest()
+            for known, parties in self.parties.items():
+                if hmac.compare_digest(known, digest):
+                    found = parties
+        return found
+
+
+def _parties(entries: Iterable[tuple[str, str]]) -> Mapping[bytes, frozenset[Party]]:
+    parties: dict[bytes, frozenset[Party]] = {}
+    for place, text in entries:
+        match = _LINE.fullmatch(text)
+        if match is None or len(match[3]) < _SHORTEST_TOKEN:
+            raise InvalidToken(
+                f"{place}: expected ES*MOB=token with at least {_SHORTEST_TOKEN} characters"
+            )
+        digest = hashlib.sha256(match[3].encode()).digest()
+        party = (match[1].upper(), match[2].upper())
+        parties[digest] = parties.get(digest, frozenset()) | {party}
+    return parties
+
+
+def _forms(given: str) -> Iterator[bytes]:
+    yield given.encode()
+    try:
+        # The specification's own sample has a line end inside.
+        yield base64.b64decode(given, validate=True).strip()
+    except (binascii.Error, ValueError):
+        return

@@ -1,0 +1,304 @@
+"""The agents' composition root: which roles run, on which files, brokers and ports."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, NoReturn, Self
+
+from aiohttp import ClientSession, web
+
+from broker.client import Client
+from iot_agents.common.agent import Agent, Clock, open_agent
+from iot_agents.common.backoff import Backoff
+from iot_agents.common.counters import Counters
+from iot_agents.common.embedded_mqtt import embedded_broker
+from iot_agents.common.health import Health
+from iot_agents.common.inspection import Inspection
+from iot_agents.common.making import Maker
+from iot_agents.common.mapping.loader import load_mappings, packaged_mappings
+from iot_agents.common.mapping.model import InvalidMapping, Mappings
+from iot_agents.common.mapping.provisioned import compile_mapping
+from iot_agents.common.mqtt_client import MqttOptions, MqttSource
+from iot_agents.common.pipeline import Pipeline
+from iot_agents.common.provisioning import Provisioning
+from iot_agents.common.provisioning_errors import InvalidExpression
+from iot_agents.common.registry import Registry
+from iot_agents.lorawan.settings import LorawanSettings
+from iot_agents.lorawan.transport import LorawanTransport
+from iot_agents.ocpi.locations import Locations
+from iot_agents.ocpi.receiver import Receiver
+from iot_agents.ocpi.settings import OcpiSettings
+from iot_agents.settings import Settings
+from smart_data_models.catalogue import Catalogue
+from smart_data_models.validator import Mode, Validator
+
+LORAWAN: Final = "lorawan"
+OCPI: Final = "ocpi"
+ROLES: Final = frozenset((LORAWAN, OCPI))
+_SHUTDOWN_SECONDS = 5.0
+
+Start = Callable[[str, Coroutine[Any, Any, None]], None]
+"""Starts a task under a name; it ends with the agents."""
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAgents:
+    """Agents that serve.
+
+    Attributes:
+        url: root of their HTTP interface.
+        mqtt_url: the MQTT broker they listen to; empty when they listen to none.
+        agents: by role.
+    """
+
+    url: str
+    mqtt_url: str
+    agents: Mapping[str, Agent]
+
+    def metrics(self) -> Mapping[str, int]:
+        """Return the counters summed over the agents, and `pending`."""
+        totals: dict[str, int] = {"pending": sum(a.spool.pending for a in self.agents.values())}
+        for agent in self.agents.values():
+            for name, value in agent.counters.as_dict().items():
+                totals[name] = totals.get(name, 0) + value
+        return totals
+
+    async def drained(self) -> None:
+        """Wait until every spool is empty."""
+        for agent in self.agents.values():
+            await agent.spool.drained()
+
+
+async def run(settings: Settings, *, roles: Collection[str] = ROLES) -> NoReturn:
+    """Run agents until cancelled."""
+    async with serve(settings, roles):
+        await asyncio.Event().wait()
+    raise AssertionError("the event is never set")
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings, roles: Collection[str] = ROLES, *, clock: Clock = _wall_clock
+) -> AsyncIterator[RunningAgents]:
+    """Run agents until the block ends.
+
+    Raises:
+        InvalidMapping: a mapping file is wrong.
+        InvalidToken: an OCPI token is malformed.
+        ValueError: a setting is wrong.
+        OSError: a port is taken, or a file cannot be opened.
+    """
+    if unknown := frozenset(roles) - ROLES:
+        raise ValueError(f"no such agent: {', '.join(sorted(unknown))}")
+    parts = _Parts.of(settings, clock)
+    async with (
+        ClientSession() as session,
+        Registry.open(settings.data_dir / "registry.db") as registry,
+        _opened(settings, roles, session, clock) as agents,
+        asyncio.TaskGroup() as group,
+        _tasks(group, _standing(agents)) as start,
+        _lorawan(parts, registry, agents.get(LORAWAN), start) as lorawan,
+        _http(settings, _app(parts, registry, agents, lorawan)) as url,
+    ):
+        yield RunningAgents(url, lorawan.mqtt_url, agents)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What all roles share and nothing has to close."""
+
+    settings: Settings
+    mappings: Mappings
+    validator: Validator
+    clock: Clock
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock) -> Self:
+        modes = dict(_mode_of(text) for text in settings.validation_of)
+        return cls(
+            settings,
+            load_mappings(*settings.mappings, packaged_mappings()),
+            Validator(Catalogue.packaged(), modes, Mode(settings.validation)),
+            clock,
+        )
+
+    def maker(self, counters: Counters) -> Maker:
+        return Maker(self.validator, counters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lorawan:
+    """The running LoRaWAN agent, as far as the rest has to know it."""
+
+    mqtt_url: str = ""
+    routes: Sequence[web.RouteDef] = ()
+    trouble: Callable[[], str] = str
+
+
+def _mode_of(text: str) -> tuple[str, Mode]:
+    entity_type, separator, mode = text.partition("=")
+    if not separator:
+        raise ValueError(f"validation_of: expected Type=mode, got {text!r:.80}")
+    return entity_type.strip(), Mode(mode.strip())
+
+
+@asynccontextmanager
+async def _opened(
+    settings: Settings, roles: Collection[str], session: ClientSession, clock: Clock
+) -> AsyncIterator[Mapping[str, Agent]]:
+    @cache
+    def client_of(tenant: str) -> Client:
+        return Client(
+            session,
+            settings.broker_url,
+            tenant=tenant,
+            ld_context=settings.ld_context or None,
+            timeout=settings.broker_timeout,
+        )
+
+    async with AsyncExitStack() as stack:
+        yield {
+            role: await stack.enter_async_context(open_agent(role, settings, client_of, clock))
+            for role in sorted(roles)
+        }
+
+
+def _standing(agents: Mapping[str, Agent]) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    for name, agent in agents.items():
+        yield f"{name}-sender", agent.sender.run()
+        yield f"{name}-sweep", agent.sweep()
+
+
+@asynccontextmanager
+async def _tasks(
+    group: asyncio.TaskGroup, coroutines: Iterable[tuple[str, Coroutine[Any, Any, None]]]
+) -> AsyncIterator[Start]:
+    """Run tasks until the block ends; what it yields starts another one."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        tasks.append(group.create_task(coroutine, name=name))
+
+    for name, coroutine in coroutines:
+        start(name, coroutine)
+    try:
+        yield start
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def _lorawan(
+    parts: _Parts, registry: Registry, agent: Agent | None, start: Start
+) -> AsyncIterator[_Lorawan]:
+    if agent is None:
+        yield _Lorawan()
+        return
+    settings, counters, clock = parts.settings, agent.counters, parts.clock
+    pipeline = Pipeline(
+        registry,
+        parts.mappings,
+        parts.maker(counters),
+        agent.outlets,
+        counters=counters,
+        clock=clock,
+    )
+    transport = LorawanTransport(
+        LorawanSettings.of(settings), pipeline, counters=counters, clock=clock
+    )
+    accept, acknowledged = transport.accept, transport.acknowledged
+    if settings.mqtt_url:
+        options = _mqtt_options(settings, settings.mqtt_client_id or await agent.client_id())
+        source = MqttSource(options, accept, acknowledged)
+        start("lorawan-mqtt", source.run())
+        yield _Lorawan(settings.mqtt_url, transport.routes(), lambda: source.trouble)
+        return
+    host, port = settings.mqtt_embedded_host, settings.mqtt_embedded_port
+    async with embedded_broker(host, port, accept, acknowledged) as url:
+        yield _Lorawan(url, transport.routes())
+
+
+def _mqtt_options(settings: Settings, client_id: str) -> MqttOptions:
+    tls = None
+    if settings.mqtt_url.startswith("mqtts"):
+        tls = ssl.create_default_context(cafile=settings.mqtt_ca_file)
+        if settings.mqtt_cert_file is not None:
+            tls.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
+    return MqttOptions(
+        url=settings.mqtt_url,
+        client_id=client_id,
+        topics=settings.lorawan_topics,
+        version=settings.mqtt_version,
+        share=settings.mqtt_share,
+        in_flight=settings.mqtt_in_flight,
+        session_expiry=settings.mqtt_session_expiry,
+        tls=tls,
+        backoff=Backoff(settings.retry_first, settings.retry_limit),
+    )
+
+
+def _app(
+    parts: _Parts, registry: Registry, agents: Mapping[str, Agent], lorawan: _Lorawan
+) -> web.Application:
+    settings = parts.settings
+    app = web.Application(client_max_size=settings.max_body)
+    provisioning = Provisioning(registry, _check_expressions).app()
+    inspection = Inspection({name: agent.outlets for name, agent in agents.items()})
+    provisioning.add_routes(inspection.routes())
+    app.add_subapp("/iot", provisioning)
+    app.add_routes(lorawan.routes)
+    if OCPI in agents:
+        ocpi = OcpiSettings.of(settings)
+        app.add_subapp(ocpi.base_path, _ocpi(parts, ocpi, agents[OCPI]))
+    app.add_routes(Health(agents, lorawan.trouble).routes())
+    return app
+
+
+def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Application:
+    locations = Locations(
+        agent.spool,
+        parts.mappings,
+        parts.maker(agent.counters),
+        tenant=settings.tenant,
+        counters=agent.counters,
+        clock=parts.clock,
+    )
+    return Receiver(settings, locations, counters=agent.counters, clock=parts.clock).app()
+
+
+def _check_expressions(in_force: Mapping[str, Any]) -> None:
+    try:
+        compile_mapping(in_force, name=str(in_force.get("device_id", "device")))
+    except InvalidMapping as error:
+        raise InvalidExpression(str(error)) from error
+
+
+@asynccontextmanager
+async def _http(settings: Settings, app: web.Application) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        yield f"http://{settings.host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
