@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from broker.api.openapi_words import BODIES, PARAMETERS, SUCCESS, SUMMARIES
 from broker.api.routes import Route
 
 Document = dict[str, Any]
-_PATH_PARAMETER = "{"
+_VARIABLE = re.compile(r"\{(\w+)(?::[^{}]+)?\}")
 
 
 def describe(root: str, routes: Iterable[Route]) -> Document:
@@ -44,16 +45,7 @@ def describe(root: str, routes: Iterable[Route]) -> Document:
 
 def _path(path: str) -> tuple[str, list[str]]:
     """Return a path without the patterns of its variables, and the variables."""
-    names: list[str] = []
-    parts = []
-    for part in path.split("/"):
-        if part.startswith(_PATH_PARAMETER):
-            name = part.strip("{}").partition(":")[0]
-            names.append(name)
-            parts.append("{" + name + "}")
-        else:
-            parts.append(part)
-    return "/".join(parts), names
+    return _VARIABLE.sub(r"{\1}", path), _VARIABLE.findall(path)
 
 
 def _operation(route: Route, names: list[str]) -> Document:

@@ -10,6 +10,7 @@ from tests.support.api import Api
 from tests.support.builders import entity, point, prop
 
 ID = "urn:ngsi-ld:Sensor:1"
+BAD_POINT = {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [1]}}
 CORE = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld"
 
 
@@ -43,20 +44,30 @@ async def test_an_entity_is_created_once(api: Api) -> None:
     assert served.body["temperature"] == 1
 
 
+ATTRS = f"/entities/{ID}/attrs"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "expected"),
     [
         ("PATCH", f"/entities/{ID}", {"temperature": prop(2)}, {"temperature": 2, "humidity": 0.4}),
-        ("PATCH", f"/entities/{ID}/attrs", {"temperature": prop(2)}, {"temperature": 2, "humidity": 0.4}),
-        ("POST", f"/entities/{ID}/attrs", {"co2": prop(400)}, {"temperature": 1, "humidity": 0.4, "co2": 400}),
-        ("PATCH", f"/entities/{ID}/attrs/temperature", {"value": 2}, {"temperature": 2, "humidity": 0.4}),
-        ("PUT", f"/entities/{ID}/attrs/temperature", prop(2), {"temperature": 2, "humidity": 0.4}),
+        ("PATCH", ATTRS, {"temperature": prop(2)}, {"temperature": 2, "humidity": 0.4}),
+        ("POST", ATTRS, {"co2": prop(400)}, {"temperature": 1, "humidity": 0.4, "co2": 400}),
+        ("PATCH", f"{ATTRS}/temperature", {"value": 2}, {"temperature": 2, "humidity": 0.4}),
+        ("PUT", f"{ATTRS}/temperature", prop(2), {"temperature": 2, "humidity": 0.4}),
         ("PUT", f"/entities/{ID}", entity(co2=prop(400)), {"co2": 400}),
-        ("DELETE", f"/entities/{ID}/attrs/temperature", None, {"humidity": 0.4}),
+        ("DELETE", f"{ATTRS}/temperature", None, {"humidity": 0.4}),
     ],
-    ids=["5.6.17 merge", "5.6.2 update", "5.6.3 append", "5.6.4 partial", "5.6.19 replace attribute",
-         "5.6.18 replace", "5.6.5 delete attribute"],
-)  # fmt: skip
+    ids=[
+        "5.6.17 merge",
+        "5.6.2 update",
+        "5.6.3 append",
+        "5.6.4 partial update",
+        "5.6.19 replace attribute",
+        "5.6.18 replace",
+        "5.6.5 delete attribute",
+    ],
+)
 async def test_an_entity_is_changed(
     api: Api, method: str, path: str, body: Any, expected: dict[str, Any]
 ) -> None:
@@ -91,11 +102,11 @@ async def test_a_deleted_entity_is_gone_and_its_id_free(api: Api) -> None:
         ({"id": ID}, "type"),
         (entity(temperature={"type": "Property"}), "temperature"),
         (entity(temperature=prop(1, observedAt="yesterday")), "temperature.observedAt"),
-        (entity(location={"type": "GeoProperty", "value": {"type": "Point", "coordinates": [1]}}), "location"),
+        (entity(location=BAD_POINT), "location"),
         (entity(temperature=prop("urn:ngsi-ld:null")), "temperature"),
     ],
     ids=["no id", "id not a URI", "no type", "no value", "bad time", "bad point", "null"],
-)  # fmt: skip
+)
 async def test_a_wrong_entity_is_refused_and_the_error_names_the_place(
     api: Api, body: Any, names: str
 ) -> None:

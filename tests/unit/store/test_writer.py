@@ -76,7 +76,7 @@ async def test_a_refused_job_leaves_the_others_of_its_transaction_alone(
 ) -> None:
     writer, readers, _ = opened
 
-    def refuse(cursor: sqlite3.Cursor) -> None:
+    def refuse(_: sqlite3.Cursor) -> None:
         raise AlreadyExists("there is one")
 
     async with asyncio.TaskGroup() as group:
