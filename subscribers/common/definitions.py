@@ -79,7 +79,7 @@ def load_definition(file: Path, kind: type[T]) -> Definition[T]:
         raise InvalidDefinition(f"{file}: {error}") from error
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     try:
-        content = msgspec.convert(document.value, kind, dec_hook=_decode)
+        content = msgspec.convert(document.value, kind, dec_hook=decode_own_type)
     except msgspec.ValidationError as error:
         raise InvalidDefinition(_explain(file, document, kind, str(error))) from error
     return Definition(file, digest, content)
@@ -115,7 +115,8 @@ def _files(directories: Iterable[Path], mistakes: list[str]) -> Iterator[Path]:
         yield from sorted(directory.glob("*.yaml"))
 
 
-def _decode(kind: type, value: Any) -> Any:
+def decode_own_type(kind: type, value: Any) -> Any:
+    """Read a value of a type msgspec does not know; for its `dec_hook`."""
     if kind is Duration:
         return Duration.read(value)
     raise NotImplementedError(kind)
