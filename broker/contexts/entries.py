@@ -115,7 +115,11 @@ class Entries:
         """Make an entry; it is durable when this returns. The oldest Cached ones make room."""
         entry = Entry(str(new_id("Context")), kind, now, url, body, key)
         self._keep(tenant, entry)
-        await self._store.put(tenant, _KIND, entry.local_id, _to_stored(entry))
+        try:
+            await self._store.put(tenant, _KIND, entry.local_id, _to_stored(entry))
+        except BaseException:
+            self._take_out(tenant, entry)
+            raise
         if kind == "Cached":
             cached = [each for each in self.all(tenant) if each.kind == "Cached"]
             for old in cached[:-_MAX_CACHED]:
@@ -124,13 +128,17 @@ class Entries:
 
     async def remove(self, tenant: Tenant, entry: Entry) -> None:
         """Delete an entry."""
+        if self._take_out(tenant, entry):
+            await self._store.remove(tenant, _KIND, entry.local_id)
+
+    def _take_out(self, tenant: Tenant, entry: Entry) -> bool:
         if self._by_id.get(tenant, {}).pop(entry.local_id, None) is None:
-            return
+            return False
         self._by_url.pop((tenant, entry.url or ""), None)
         self._by_key.pop((tenant, entry.key or ""), None)
         self._owners.pop(entry.local_id, None)
         self.hosted_bytes -= len(entry.body or b"")
-        await self._store.remove(tenant, _KIND, entry.local_id)
+        return True
 
     def _keep(self, tenant: Tenant, entry: Entry) -> None:
         self._by_id.setdefault(tenant, {})[entry.local_id] = entry

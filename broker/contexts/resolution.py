@@ -18,7 +18,7 @@ import msgspec
 
 from broker.contexts.documents import ContextLimits, Document, Documents
 from broker.contexts.entries import Entries, Entry, Kind
-from broker.core.errors import BadRequestData, LdContextNotAvailable
+from broker.core.errors import BadRequestData, LdContextNotAvailable, Overloaded
 from broker.core.identifiers import DEFAULT_TENANT, Tenant
 from broker.core.ld_context import CORE, CORE_URL, CORE_URLS, LdContext, build
 from broker.core.ld_definitions import (
@@ -251,7 +251,13 @@ class Contexts:
 
     async def _used(self, tenant: Tenant, url: str, now: datetime) -> Entry:
         found = self._entries.get(tenant, url)
-        return found or await self._entries.add(tenant, "Cached", now, url=url)
+        if found is not None:
+            return found
+        try:
+            return await self._entries.add(tenant, "Cached", now, url=url)
+        except Overloaded:
+            # A read must not fail because the list of what was used cannot be written.
+            return Entry("", "Cached", now, url)
 
     async def _host(
         self, tenant: Tenant, kind: Kind, document: Mapping[str, Any], key: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import pytest
 from aiohttp import web
 
 from broker.contexts import ContextLimits, Contexts
-from broker.core.errors import BadRequestData, LdContextNotAvailable, NgsiLdError
+from broker.core.errors import BadRequestData, LdContextNotAvailable, NgsiLdError, Overloaded
 from broker.core.identifiers import DEFAULT_TENANT, Tenant
 from broker.core.ld_context import CORE, CORE_URL, CORE_URLS
 from broker.egress import Egress, EgressPolicy
+from broker.store.interface import DocumentStore
 from broker.store.sqlite.store import open_store
 from broker.subscriptions.matcher import SubscriptionMatcher
 from tests.support.clock import Clock
@@ -32,9 +33,30 @@ def context(value: Any) -> Handler:
     return says(msgspec.json.encode({"@context": value}))
 
 
+class Full:
+    """A store whose queue of writes is full; what it holds can be read."""
+
+    def __init__(self, store: DocumentStore) -> None:
+        self._store = store
+
+    async def put(self, tenant: Tenant, kind: str, key: str, document: Mapping[str, Any]) -> None:
+        raise Overloaded(f"no room for {tenant} {kind} {key} {len(document)}")
+
+    async def remove(self, tenant: Tenant, kind: str, key: str) -> bool:
+        raise Overloaded(f"no room for {tenant} {kind} {key}")
+
+    async def all(self, kind: str) -> list[tuple[Tenant, str, dict[str, Any]]]:
+        return await self._store.all(kind)
+
+
 @asynccontextmanager
 async def contexts(
-    directory: Path, *, clock: Clock | None = None, private: bool = True, **options: Any
+    directory: Path,
+    *,
+    clock: Clock | None = None,
+    private: bool = True,
+    full: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Contexts]:
     """Run contexts over a store of their own."""
     clock = clock or Clock()
@@ -42,7 +64,11 @@ async def contexts(
         open_store(directory / "broker.db", SubscriptionMatcher(), lambda _: None, clock) as store,
         Egress(EgressPolicy(allow_private=private)) as egress,
         Contexts(
-            store.documents, egress, clock=clock, public_url="http://broker.example", **options
+            Full(store.documents) if full else store.documents,
+            egress,
+            clock=clock,
+            public_url="http://broker.example",
+            **options,
         ) as running,
     ):
         yield running
@@ -474,6 +500,54 @@ async def first_requests(host: Host, number: int) -> None:
     async with asyncio.timeout(5):
         while len(host.requests) < number:
             await asyncio.to_thread(lambda: None)
+
+
+async def test_a_store_that_takes_no_writes_does_not_keep_contexts_from_being_used(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with (
+        serving({"/c": context({"speed": "urn:speed"})}) as host,
+        contexts(tmp_path, clock=clock, full=True) as running,
+    ):
+        before = await running.resolve(f"{host.url}/c")
+        clock.pass_seconds(100_000)
+        again = await running.resolve(f"{host.url}/c")
+        await settled(running)
+
+        assert before.expand("speed") == "urn:speed"
+        assert again is before
+        with pytest.raises(Overloaded):
+            await running.add(ALICE, {"@context": {}})
+        assert running.entries(ALICE) == running.entries(BOB)
+
+
+async def test_what_is_shipped_or_mirrored_is_reloaded_without_a_host(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text('{"https://m.example/c": "m.jsonld"}')
+    copy = tmp_path / "m.jsonld"
+    copy.write_text('{"@context": {"speed": "urn:old"}}')
+    bundled = {"https://b.example/c": {"@context": {"speed": "urn:b"}}}
+
+    async with contexts(tmp_path, fetch=False, bundled=bundled, mirror=tmp_path) as running:
+        for url in ("https://b.example/c", "https://m.example/c"):
+            await running.resolve(url)
+        copy.write_text('{"@context": {"speed": "urn:new"}}')
+        for entry in running.entries(DEFAULT_TENANT):
+            await running.reload(entry)
+
+        assert (await running.resolve("https://b.example/c")).expand("speed") == "urn:b"
+        assert (await running.resolve("https://m.example/c")).expand("speed") == "urn:new"
+
+
+async def test_only_so_many_failures_are_remembered(tmp_path: Path) -> None:
+    async with serving({}) as host, contexts(tmp_path, limits=ContextLimits(resolved=3)) as running:
+        for number in range(6):
+            await failure(running, f"{host.url}/{number}")
+        await failure(running, f"{host.url}/5")
+        await failure(running, f"{host.url}/0")
+
+        assert len(host.requests) == 7
+        assert len(running._documents._failures) == 3
 
 
 # Memory
