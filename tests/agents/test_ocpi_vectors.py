@@ -1,0 +1,109 @@
+"""The OCPI vectors over HTTP: what the sender is answered and what reaches the broker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession
+
+from iot_agents.server import OCPI, RunningAgents, serve
+from iot_agents.settings import Settings
+from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
+from tests.support.shared import needs_shared
+from tests.support.vectors import differences, vector
+
+pytestmark = needs_shared
+TOKEN = "tok-B-for-tests"
+
+
+class Peer:
+    """A charging point operator's side of the link, and a look at what the broker got."""
+
+    def __init__(self, http: ClientSession, agents: RunningAgents, receiver: NgsiReceiver) -> None:
+        self.http = http
+        self.agents = agents
+        self.receiver = receiver
+        self._seen = 0
+
+    async def send(self, case: Mapping[str, Any]) -> tuple[int, Mapping[str, str], Any]:
+        """Send a case's request and return status, headers and body of the answer."""
+        given = case["input"]
+        async with self.http.request(
+            given["method"],
+            self.agents.url + given["path"],
+            json=given["body"],
+            headers=given["headers"],
+        ) as answer:
+            return answer.status, dict(answer.headers), await answer.json()
+
+    async def updates(self) -> list[Mapping[str, Any]]:
+        """Return what reached the broker since the last call, once nothing is on its way."""
+        await self.agents.drained()
+        new = self.receiver.entities[self._seen :]
+        self._seen += len(new)
+        return new
+
+
+@asynccontextmanager
+async def peer(directory: Path) -> AsyncIterator[Peer]:
+    async with ngsi_receiver() as receiver:
+        settings = Settings(
+            port=0,
+            data_dir=directory,
+            broker_url=receiver.url,
+            ocpi_tokens=(f"ES*MOB={TOKEN}",),
+            retry_first=0.01,
+        )
+        async with serve(settings, {OCPI}) as agents, ClientSession() as http:
+            yield Peer(http, agents, receiver)
+
+
+def pushes(name: str) -> list[Mapping[str, Any]]:
+    """Return the cases in which the operator pushes."""
+    return [case for case in vector(name)["cases"] if case["input"]["method"] != "GET"]
+
+
+async def check(peer: Peer, case: Mapping[str, Any]) -> None:
+    expected = case["expected_response"]
+
+    status, headers, body = await peer.send(case)
+    updates = await peer.updates()
+
+    assert status == expected["http"], case["name"]
+    if "body" in expected:
+        assert body["status_code"] == expected["body"]["status_code"], body
+        assert body["timestamp"].endswith("Z")
+    for name in ("X-Request-ID", "X-Correlation-ID"):
+        assert headers[name] == case["input"]["headers"][name]
+    assert differences(case, updates) == [], case["name"]
+
+
+async def test_locations_are_pushed_as_the_vectors_say(tmp_path: Path) -> None:
+    async with peer(tmp_path) as operator:
+        for case in pushes("ocpi_221_location.json"):
+            await check(operator, case)
+
+        assert operator.agents.agents[OCPI].counters.warnings >= 1
+
+
+async def test_changes_of_a_charging_point_are_pushed_as_the_vectors_say(tmp_path: Path) -> None:
+    async with peer(tmp_path) as operator:
+        await operator.send(pushes("ocpi_221_location.json")[0])
+        await operator.updates()
+
+        for case in pushes("ocpi_221_evse_status_patch.json"):
+            await check(operator, case)
+
+
+async def test_what_was_pushed_is_known_after_a_restart(tmp_path: Path) -> None:
+    location, again = pushes("ocpi_221_location.json")[:2]
+    async with peer(tmp_path) as operator:
+        await operator.send(location)
+        await operator.updates()
+
+    async with peer(tmp_path) as operator:
+        await check(operator, again)
+        await check(operator, pushes("ocpi_221_evse_status_patch.json")[0])
