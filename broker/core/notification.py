@@ -7,7 +7,7 @@ id, its type and `deletedAt`. With `showChanges` the values before the change st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,9 +63,18 @@ class NotificationForm:
     nulls: frozenset[Iri] | None = frozenset()
 
 
-def entity_data(event: EntityChanged, form: NotificationForm) -> bytes | None:
-    """Return the `data` of a change's notification; None when the projection leaves nothing."""
-    document = _deleted(event, form) if event.after is None else _changed(event, event.after, form)
+def entity_data(
+    event: EntityChanged, form: NotificationForm, changes: Sequence[AttributeChanged]
+) -> bytes | None:
+    """Return the `data` of a change's notification; None when the projection leaves nothing.
+
+    Args:
+        changes: the event's changes of attributes.
+    """
+    if event.after is None:
+        document = _deleted(event, form, changes)
+    else:
+        document = _changed(event, event.after, form, changes)
     if document is None:
         return None
     if form.accept != GEO_JSON:
@@ -116,15 +125,15 @@ class _Envelope(msgspec.Struct):
 
 
 def _changed(
-    event: EntityChanged, after: ExpandedEntity, form: NotificationForm
+    event: EntityChanged,
+    after: ExpandedEntity,
+    form: NotificationForm,
+    changes: Sequence[AttributeChanged],
 ) -> dict[str, Any] | None:
     document = _rendered(after, form)
-    gone: list[AttributeChanged] = []
-    if event.before is not None:
-        changes = list(event.attributes())
-        gone = [c for c in changes if c.after is None and _is_shown(c, form.representation)]
-        if form.show_changes and document is not None:
-            _add_previous(after, _members(document, form), changes, form)
+    if form.show_changes and document is not None:
+        _add_previous(after, _members(document, form), changes, form)
+    gone = [c for c in changes if c.after is None and _is_shown(c, form.representation)]
     if not gone:
         return document
     document = document or _empty(form)
@@ -132,7 +141,9 @@ def _changed(
     return document
 
 
-def _deleted(event: EntityChanged, form: NotificationForm) -> dict[str, Any] | None:
+def _deleted(
+    event: EntityChanged, form: NotificationForm, changes: Iterable[AttributeChanged]
+) -> dict[str, Any] | None:
     """Render a deleted entity: id, type and times, with nulls where they are asked for."""
     before = event.before
     if before is None:
@@ -145,7 +156,7 @@ def _deleted(event: EntityChanged, form: NotificationForm) -> dict[str, Any] | N
     nulls = form.nulls
     gone = [
         change
-        for change in event.attributes()
+        for change in changes
         if (nulls is None or change.attribute in nulls) and _is_shown(change, form.representation)
     ]
     _add_nulls(bare, members, gone, event.at, form)

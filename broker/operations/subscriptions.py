@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -163,18 +164,13 @@ async def load(broker: Broker, matcher: Matcher) -> AsyncIterator[None]:
     Args:
         matcher: the store's; nothing may be written before this is entered.
     """
-    loop = asyncio.get_running_loop()
-    patience = loop.time() + _PATIENCE_SECONDS
-    failed: set[bytes] = set()
+    attempts = _Attempts(_PATIENCE_SECONDS)
     for tenant, subscription_id, document in await broker.subscriptions.subscriptions():
         entry = _restored(broker, tenant, subscription_id, document)
         if entry is None:
             continue
         broker.registry.add(entry)
-        if loop.time() > patience:
-            entry.problem = "its @context was not looked at yet"
-            continue
-        compiled = await _compiled(broker, entry, failed)
+        compiled = await _compiled(broker, entry, attempts)
         if compiled is not None:
             matcher.put(tenant, subscription_id, compiled)
     async with asyncio.TaskGroup() as group:
@@ -188,10 +184,10 @@ async def load(broker: Broker, matcher: Matcher) -> AsyncIterator[None]:
 async def _repair(broker: Broker) -> None:
     """Try again and again to match what was isolated."""
     while True:
-        failed: set[bytes] = set()
+        attempts = _Attempts(inf)
         for entry in broker.registry.isolated():
             async with entry.lock:
-                compiled = await _compiled(broker, entry, failed)
+                compiled = await _compiled(broker, entry, attempts)
                 if compiled is not None:
                     await _rewrite(broker, entry, compiled)
         await asyncio.sleep(_REPAIR_SECONDS)
@@ -226,30 +222,46 @@ def _restored(
     return Entry(tenant, subscription, target, DeliveryRecord.of(delivery))
 
 
-async def _compiled(
-    broker: Broker, entry: Entry, failed: set[bytes]
-) -> CompiledSubscription | None:
-    """Compile a stored subscription, or note why it cannot be.
+@dataclass(slots=True)
+class _Attempts:
+    """What is known of @contexts while many subscriptions are compiled one after the other.
 
-    Args:
-        failed: @contexts that are known not to be available now.
+    Attributes:
+        patience: seconds that may still be spent on @contexts that cannot be had.
     """
+
+    patience: float
+    available: set[bytes] = field(default_factory=set)
+    failed: set[bytes] = field(default_factory=set)
+
+    def are_in_vain(self, key: bytes) -> bool:
+        """Tell whether an @context cannot be had, or nobody waits for it now."""
+        return key in self.failed or (self.patience <= 0 and key not in self.available)
+
+
+async def _compiled(
+    broker: Broker, entry: Entry, attempts: _Attempts
+) -> CompiledSubscription | None:
+    """Compile a stored subscription, or note why it cannot be."""
     subscription = entry.subscription
     sources = (subscription.ld_context, subscription.q_context, subscription.jsonld_context)
     key = msgspec.json.encode([source for source in sources if source is not UNSET])
-    if key in failed:
+    if attempts.are_in_vain(key):
         entry.problem = entry.problem or "its @context is not available"
         return None
+    started = asyncio.get_running_loop().time()
     try:
         contexts = await _contexts(broker, entry.tenant, subscription)
         compiled = compile_subscription(subscription, contexts)
     except NgsiLdError as error:
         if isinstance(error, LdContextNotAvailable):
-            failed.add(key)
+            attempts.failed.add(key)
+            attempts.patience -= asyncio.get_running_loop().time() - started
         if entry.problem != error.detail:
             _log.warning("subscription %s is not matched: %s", entry.id, error.detail)
         entry.problem = error.detail
         return None
+    attempts.available.add(key)
     entry.problem = None
     return compiled
 

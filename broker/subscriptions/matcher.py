@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.core.events import EntityChanged, Instance
+from broker.core.events import AttributeChanged, EntityChanged, Instance
 from broker.core.identifiers import ExpandedEntity, Iri, Tenant
 from broker.core.notification import entity_data, envelope
 from broker.core.timestamps import instant_key
@@ -142,7 +142,7 @@ class SubscriptionMatcher:
                 return None
             key = compiled.form_key
             if key not in rendered:
-                rendered[key] = entity_data(event, compiled.form)
+                rendered[key] = entity_data(event, compiled.form, changes.attributes)
             data = rendered[key]
         except Exception:  # noqa: BLE001 - whatever it is, the others must be matched
             # The write must not fail because a notification about it cannot be made.
@@ -187,11 +187,13 @@ class Changes:
         in_all: all of them.
         of_entity: those of the entity as a whole.
         by_attribute: those of each attribute that changed.
+        attributes: the changes themselves.
     """
 
     in_all: int
     of_entity: int
     by_attribute: dict[Iri, int]
+    attributes: Sequence[AttributeChanged]
 
     @classmethod
     def of(cls, event: EntityChanged) -> Changes:
@@ -203,12 +205,13 @@ class Changes:
             of_entity = ENTITY_DELETED
         by_attribute: dict[Iri, int] = {}
         in_all = of_entity
-        for change in event.attributes():
+        attributes = list(event.attributes())
+        for change in attributes:
             kind = _kind(change.before, change.after)
             if kind:
                 by_attribute[change.attribute] = by_attribute.get(change.attribute, 0) | kind
                 in_all |= kind
-        return cls(in_all, of_entity, by_attribute)
+        return cls(in_all, of_entity, by_attribute, attributes)
 
     def mask(self, watched: frozenset[Iri] | None) -> int:
         """Return the kinds of change that concern some attributes."""

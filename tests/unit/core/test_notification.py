@@ -27,7 +27,8 @@ NAMES = [
 
 def data(change: EntityChanged, notification: dict[str, Any] | None = None, **members: Any) -> Any:
     """Return the data of the notification that a subscription makes of a change."""
-    rendered = entity_data(change, compiled(notification=notification, **members).form)
+    form = compiled(notification=notification, **members).form
+    rendered = entity_data(change, form, list(change.attributes()))
     return None if rendered is None else msgspec.json.decode(rendered)
 
 
@@ -133,7 +134,7 @@ def test_json_ld_has_the_context_in_each_entity() -> None:
         },
     ).form
 
-    rendered = entity_data(event(None, made), form)
+    rendered = entity_data(event(None, made), form, [])
 
     assert rendered is not None
     (shown,) = msgspec.json.decode(rendered)
