@@ -54,10 +54,8 @@ class _Run:
         self._drops = drops
 
     def scope(self, payload: Any, device: Dict[str, Any] | None) -> Scope:
-        scope: Scope = dict(payload) if isinstance(payload, dict) else {"payload": payload}
-        if device is not None:
-            scope["device"] = device
         mapping = self._mapping
+        scope = mapping.scope(payload, device)
         if mapping.decoding is not None:
             self._decode(mapping.decoding, scope)
         for let in mapping.lets:
@@ -104,6 +102,8 @@ class _Run:
                 raise self._failed(attribute.field, error) from error
             except Unmapped as unmapped:
                 self._drop(attribute.field, unmapped)
+        if rule.passing is not None or rule.keep is not None:
+            entity = _completed(rule, scope, entity, observed_at)
         if len(entity) == 2:  # noqa: PLR2004 - id and type
             return None
         entity["id"] = self._id(rule, scope)
@@ -150,7 +150,17 @@ class _Run:
     def _failed(
         self, field: str, error: Exception, code: str = "INVALID_EXPRESSION"
     ) -> MappingError:
-        return MappingError(self._mapping.name, field, str(error), code)
+        return MappingError(self._mapping.name, field, str(error), getattr(error, "code", code))
+
+
+def _completed(rule: EntityRule, scope: Scope, entity: Entity, moment: str | None) -> Entity:
+    if rule.passing is not None:
+        for name, instance in rule.passing(scope).items():
+            entity.setdefault(name, {**instance, "observedAt": moment})
+    names = None if rule.keep is None else rule.keep(scope)
+    if names is None:
+        return entity
+    return {n: member for n, member in entity.items() if n in names or n in ("id", "type")}
 
 
 def _base64(text: str) -> bytes:

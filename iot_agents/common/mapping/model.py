@@ -11,7 +11,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from smart_data_models.jexl.values import ExpressionError, Getter, truthy
+from smart_data_models.jexl.values import ExpressionError, Getter, Scope, truthy
 
 if TYPE_CHECKING:
     from iot_agents.common.mapping.codec import Codec
@@ -119,6 +119,8 @@ class EntityRule:
         observed_at: the moment of its observed attributes.
         when: makes no entity unless it is truthy.
         each: the array to make one entity per item of; `item_name` names the item in the scope.
+        passing: further attributes, without observedAt, whose names only the payload knows.
+        keep: the names to keep of all attributes; None, or what gives None, keeps all.
     """
 
     field: str
@@ -129,6 +131,8 @@ class EntityRule:
     when: Getter | None = None
     each: Getter | None = None
     item_name: str = "item"
+    passing: Callable[[Scope], Dict[str, Any]] | None = None
+    keep: Getter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,14 @@ class Decoding:
     into: str
 
 
+def members_and_device(payload: Any, device: Dict[str, Any] | None) -> Scope:
+    """Return the scope of a payload's members, and `device` where it is known."""
+    scope: Scope = dict(payload) if isinstance(payload, dict) else {"payload": payload}
+    if device is not None:
+        scope["device"] = device
+    return scope
+
+
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """A loaded mapping.
@@ -160,6 +172,7 @@ class Mapping:
         examples: payloads with the entities they give, as the file carries them.
         specificity: of two mappings that accept a payload the higher one is meant.
         path: the file it was loaded from.
+        scope: makes the scope of a payload and what is known of its device.
     """
 
     name: str
@@ -172,6 +185,7 @@ class Mapping:
     specificity: int = 0
     title: str = ""
     path: str = ""
+    scope: Callable[[Any, Dict[str, Any] | None], Scope] = members_and_device
 
     @property
     def codec(self) -> Codec | None:
