@@ -34,7 +34,7 @@ from broker.store.interface import DocumentStore
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 # What is resolved in less than about 5 ms is not worth a thread.
-_IN_LOOP_BYTES: Final = 50_000
+_IN_LOOP_BYTES: Final = 20_000
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Final
@@ -50,9 +51,17 @@ _MEMO = 4096
 """Names remembered beyond the terms; more than an honest client uses, and a bound for others."""
 
 _MAX_TYPED = 128
-"""Combinations of types remembered per @context."""
+"""Combinations of type-scoped terms kept ready per @context."""
 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Scope:
+    """What a type's term redefines for entities of that type."""
+
+    term: str
+    definitions: Mapping[str, Any] = field(compare=False)
 
 
 class LdContext:
@@ -69,6 +78,7 @@ class LdContext:
     __slots__ = (
         "__weakref__",
         "_active",
+        "_by_scopes",
         "_definitions",
         "_iris",
         "_lengths",
@@ -88,14 +98,14 @@ class LdContext:
         key: str,
         definitions: Definitions,
         *,
-        scopes: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType({}),
+        scopes: Mapping[str, _Scope] = MappingProxyType({}),
         active: Any = None,
     ) -> None:
         """Prepare the look-ups.
 
         Args:
             definitions: all terms, those of the core @context first.
-            scopes: per type IRI its term and what it redefines for entities of that type.
+            scopes: by the IRI of the type.
             active: the processed context that scopes are applied to.
         """
         self.source = source
@@ -104,7 +114,8 @@ class LdContext:
         self._definitions = definitions
         self._scopes = scopes
         self._active = active
-        self._typed: dict[tuple[str, ...], LdContext] = {}
+        self._typed: dict[str | tuple[str, ...], LdContext] = {}
+        self._by_scopes: dict[tuple[str, ...], LdContext] = {}
         terms = definitions.terms
         self.aliases: Mapping[str, str] = {
             **{term: iri for term, iri in terms.items() if iri in ("@id", "@type")},
@@ -137,22 +148,20 @@ class LdContext:
         """Return the `@type` of a term, if any: `@id`, `@vocab`, `@json` or a datatype's IRI."""
         return self._definitions.coercions.get(term)
 
-    def for_types(self, types: Iterable[str]) -> LdContext:
+    def for_types(self, types: Sequence[str]) -> LdContext:
         """Return the @context for the names of an entity with these types (IRIs).
 
         It is this one, unless the @context scopes terms to one of the types.
         """
         if not self._scopes:
             return self
-        scoped = sorted(self._scopes[iri] for iri in types if iri in self._scopes)
-        terms = tuple(term for term, _ in scoped)
-        if not terms:
-            return self
-        found = self._typed.get(terms)
+        key = types[0] if len(types) == 1 else tuple(types)
+        found = self._typed.get(key)
         if found is None:
-            found = self._scoped(terms, [scope for _, scope in scoped])
-            if len(self._typed) < _MAX_TYPED:
-                self._typed[terms] = found
+            scopes = sorted(self._scopes[iri] for iri in types if iri in self._scopes)
+            found = self._scoped(tuple(scopes)) if scopes else self
+            if len(self._typed) < _MEMO:
+                self._typed[key] = found
         return found
 
     @property
@@ -210,11 +219,17 @@ class LdContext:
         found = [name for name in found if self._look_up(name) == iri]
         return min(found, key=lambda name: (len(name), name), default=None)
 
-    def _scoped(self, terms: tuple[str, ...], scopes: list[Mapping[str, Any]]) -> LdContext:
-        active = process(scopes, self._active)
-        own = definitions(active, scopes)
-        merged = _over(_CORE, _over(own, self._definitions))
-        return LdContext(self.source, " ".join((self.key, *terms)), merged)
+    def _scoped(self, scopes: tuple[_Scope, ...]) -> LdContext:
+        names = tuple(scope.term for scope in scopes)
+        found = self._by_scopes.get(names)
+        if found is None:
+            objects = [scope.definitions for scope in scopes]
+            own = definitions(process(objects, self._active), objects)
+            merged = _over(_CORE, _over(own, self._definitions))
+            found = LdContext(self.source, " ".join((self.key, *names)), merged)
+            if len(self._by_scopes) < _MAX_TYPED:
+                self._by_scopes[names] = found
+        return found
 
 
 def build(
@@ -291,15 +306,13 @@ def _over(winner: Definitions, other: Definitions) -> Definitions:
     )
 
 
-def _scopes_by_iri(
-    parts: Iterable[Part], merged: Definitions
-) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    scopes: dict[str, tuple[str, Mapping[str, Any]]] = {}
+def _scopes_by_iri(parts: Iterable[Part], merged: Definitions) -> dict[str, _Scope]:
+    scopes: dict[str, _Scope] = {}
     for part in parts:
         for term, scope in part.scopes.items():
             iri = merged.terms[term]
             if iri is not None:
-                scopes[iri] = (term, scope)
+                scopes[iri] = _Scope(term, scope)
     return scopes
 
 
