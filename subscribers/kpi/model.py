@@ -136,4 +136,4 @@ def find_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"timeZone: {name!r:.60} is no time zone") from error
+        raise ValueError(f"{name!r:.60} is no time zone") from error

@@ -8,11 +8,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from subscribers.common.definitions import Definition, load_definitions, refuse_repeated_names
+from subscribers.common.definitions import (
+    Definition,
+    InvalidDefinition,
+    load_definitions,
+    refuse_repeated_names,
+)
 from subscribers.common.role import Binding, Role
 from subscribers.kpi import tables
 from subscribers.kpi.engine import KpiEngine, source_key
-from subscribers.kpi.model import Kpi
+from subscribers.kpi.model import Kpi, find_zone
 from subscribers.settings import Settings
 
 
@@ -25,11 +30,15 @@ def kpi_role(settings: Settings) -> Role:
     """Load the KPIs.
 
     Raises:
-        InvalidDefinition: one of them is wrong.
+        InvalidDefinition: one of them is wrong, or the time zone they are to use.
     """
     packaged = (packaged_kpis(),) if settings.packaged else ()
     found = load_definitions((*packaged, *settings.kpi_dirs), Kpi)
     refuse_repeated_names(found)
+    try:
+        find_zone(settings.time_zone)
+    except ValueError as error:
+        raise InvalidDefinition(f"time_zone of the settings: {error}") from error
     return Role(
         name="kpi",
         bindings=_bindings(found),

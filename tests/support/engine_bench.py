@@ -1,4 +1,4 @@
-"""An engine with a real file in memory behind it: what is drained is committed, restarts read it."""
+"""An engine with a database in memory: what it drains is committed, a restart reads it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -29,7 +29,7 @@ class EngineBench:
         self.counts: Counter[Count] = Counter()
         self._sent = 0
 
-    def __enter__(self) -> EngineBench:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

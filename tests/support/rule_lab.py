@@ -10,7 +10,7 @@ import msgspec
 from subscribers.common.definitions import decode_own_type
 from subscribers.common.instants import Duration, Instant
 from subscribers.common.observations import Observation, Reading
-from subscribers.rules.evaluate import Cleared, Evaluation, Event
+from subscribers.rules.evaluate import Cleared, Evaluation, Event, Failed
 from subscribers.rules.facts import compile_parts
 from subscribers.rules.model import Rule
 
@@ -107,8 +107,8 @@ def _instance(value: Any) -> dict[str, Any]:
 def _told(event: Event) -> tuple[str, float, str]:
     at = (event.at - minute(0)) / MINUTE
     word = type(event).__name__.lower()
-    if hasattr(event, "pair"):
-        since = (event.since - minute(0)) / MINUTE
-        about = " ".join(filter(None, event.pair))
-        return word, at, f"{about} since {since:g}" if isinstance(event, Cleared) else about
-    return word, at, event.detail
+    if isinstance(event, Failed):
+        return word, at, event.detail
+    since = (event.since - minute(0)) / MINUTE
+    about = " ".join(filter(None, event.pair))
+    return word, at, f"{about} since {since:g}" if isinstance(event, Cleared) else about

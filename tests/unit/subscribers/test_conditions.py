@@ -40,7 +40,7 @@ def condition(**operator: Any) -> Condition:
     ],
 )
 def test_a_condition_is_true_of_a_value_or_not(
-    operator: dict[str, Any], value: Any, holds: bool
+    operator: dict[str, Any], value: Any, *, holds: bool
 ) -> None:
     assert compile_check(condition(**operator))(value) is holds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -74,7 +75,7 @@ def recomputed(story: list[Told]) -> dict[tuple[str, str, datetime], float]:
     values: dict[tuple[str, str, datetime], float] = {}
     for group in sorted(set(GROUPS.values())):
         spots = [spot for spot, its_group in GROUPS.items() if its_group == group]
-        for start, end in zip(DAYS, DAYS[1:], strict=False):
+        for start, end in pairwise(DAYS):
             window = range(_minutes(start), _minutes(end))
             states = [known_at(story, spot, now) for spot in spots for now in window]
             observed = sum(state != "" for state in states)
@@ -101,7 +102,7 @@ def _arrivals(story: list[Told], spot: str, window: range) -> int:
     known = _known(story, spot)
     return sum(
         (before.state, after.state) == ("free", "occupied") and after.at in window
-        for before, after in zip(known, known[1:], strict=False)
+        for before, after in pairwise(known)
     )
 
 
@@ -110,7 +111,7 @@ def _stays(story: list[Told], spot: str, window: range) -> list[int]:
     lengths = []
     since = None
     known = _known(story, spot)
-    for before, after in zip(known, known[1:], strict=False):
+    for before, after in pairwise(known):
         if (before.state, after.state) == ("free", "occupied"):
             since = after.at
         if (before.state, after.state) == ("occupied", "free") and since is not None:

@@ -101,7 +101,7 @@ def test_folding_nothing_tells_so() -> None:
 
 
 @pytest.mark.parametrize(("at", "taken"), [(19, False), (20, False), (21, True)])
-def test_what_lies_before_the_folded_ones_comes_too_late(at: int, taken: bool) -> None:
+def test_what_lies_before_the_folded_ones_comes_too_late(at: int, *, taken: bool) -> None:
     made = series((10, "free"), (20, "occupied"))
     made.prune(Instant(30))
 
