@@ -56,7 +56,7 @@ def check_geometry(value: object, where: str) -> dict[str, Any]:
 def _parse(text: str, where: str) -> object:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequestData(f"{where}: expected a GeoJSON geometry, got {text!r:.80}") from error
 
 

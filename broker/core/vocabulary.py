@@ -104,15 +104,14 @@ def name_error(name: str) -> str | None:
 
     A name is a letter followed by letters, numbers and `_`, also with a prefix, or an IRI.
     """
-    if is_word(name):
-        return None if len(name) <= MAX_NAME_LENGTH else f"is longer than {MAX_NAME_LENGTH}"
     prefix, colon, local = name.partition(":")
+    limit = MAX_URI_LENGTH if colon else MAX_NAME_LENGTH
+    if len(name) > limit:
+        return f"is longer than {limit}"
     if name == NGSI_LD_NULL:
         return "deletes nothing here"
-    if colon and (is_uri(name) or (is_word(prefix) and is_word(local))):
+    if is_word(name) or (colon and (is_uri(name) or (is_word(prefix) and is_word(local)))):
         return None
-    if len(name) > MAX_URI_LENGTH:
-        return f"is longer than {MAX_URI_LENGTH}"
     return "is no name: expected a letter, then letters, numbers and _, or an IRI"
 
 
