@@ -21,6 +21,7 @@ from broker.store.sqlite.index_rows import (
     SqlValue,
     attribute_rows,
     bounds,
+    encode_shape,
     ordered,
     scalar_row,
 )
@@ -59,8 +60,10 @@ CREATE TABLE value (
 ) WITHOUT ROWID;
 CREATE INDEX value_order ON value (tenant, attribute, path, value, type_set);
 
--- Bounds of geometries. The third dimension is the space: one for each tenant and GeoProperty.
-CREATE VIRTUAL TABLE place USING rtree (id, west, east, south, north, low, high, +seq INTEGER);
+-- Bounds of geometries. The third dimension is the space, one for each tenant and GeoProperty; it
+-- has some thickness, for an R*Tree of flat boxes is badly balanced. See index_rows for shape.
+CREATE VIRTUAL TABLE place USING rtree
+    (id, west, east, south, north, low, high, +seq INTEGER, +shape BLOB);
 
 CREATE INDEX entity_created ON entity (tenant, created);
 CREATE INDEX entity_modified ON entity (tenant, modified);
@@ -73,8 +76,10 @@ _UPDATE = f"UPDATE value SET value = ?, observed = ?, created = ?, modified = ? 
 _UPDATE_TIMES = f"UPDATE value SET observed = ?, created = ?, modified = ? WHERE {_KEY}"
 _DELETE = f"DELETE FROM value WHERE {_KEY}"
 _PLACE = f"(SELECT place FROM value WHERE {_KEY})"
-_INSERT_PLACE = "INSERT INTO place VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
-_UPDATE_PLACE = f"UPDATE place SET west = ?, east = ?, south = ?, north = ? WHERE id = {_PLACE}"
+_INSERT_PLACE = "INSERT INTO place VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UPDATE_PLACE = (
+    f"UPDATE place SET west = ?, east = ?, south = ?, north = ?, shape = ? WHERE id = {_PLACE}"
+)
 _DELETE_PLACE = f"DELETE FROM place WHERE id = {_PLACE}"
 
 _ONLY: RowKey = (0, 0)
@@ -82,7 +87,7 @@ _SCALARS = frozenset({float, int, str, bool})
 
 _Instances = Mapping[str, Mapping[str, Any]]
 _Key = tuple[int, int, int, int, int]
-_Bounds = tuple[float, float, float, float]
+_Place = tuple[float, float, float, float, bytes]
 
 
 def write(
@@ -139,7 +144,10 @@ def _change_scalar(
 
 
 def space(tenant: int, attribute: str) -> str:
-    """Return the name under which the space of a GeoProperty has its number among the terms."""
+    """Return the name under which the space of a GeoProperty has its number among the terms.
+
+    In the third dimension of `place` it reaches from that number half the way to the next.
+    """
     return f"{tenant} {attribute}"
 
 
@@ -239,9 +247,9 @@ class _Entity:
             self.remove_attribute(name, before)
             self.add_attribute(name, after)
             return
-        for n, box in new_places.items():
-            if box != old_places[n]:
-                self._cursor.execute(_UPDATE_PLACE, (*box, *self._key(attribute, (0, n))))
+        for n, place in new_places.items():
+            if place != old_places[n]:
+                self._cursor.execute(_UPDATE_PLACE, (*place, *self._key(attribute, (0, n))))
         self._change_rows(attribute, attribute_rows(before), attribute_rows(after))
 
     def _change_rows(
@@ -287,9 +295,9 @@ class _Entity:
 
     def _added_places(self, name: str, instances: _Instances) -> dict[RowKey, int]:
         found = {}
-        for n, box in _places(instances):
+        for n, (*box, shape) in _places(instances):
             number = self._terms.intern(self._cursor, space(self._tenant, name))
-            self._cursor.execute(_INSERT_PLACE, (*box, number, number, self._seq))
+            self._cursor.execute(_INSERT_PLACE, (*box, number, number + 0.5, self._seq, shape))
             found[0, n] = int(self._cursor.lastrowid or 0)
         return found
 
@@ -315,10 +323,11 @@ def _is_scalar(instances: _Instances) -> bool:
     )
 
 
-def _places(instances: _Instances) -> Iterator[tuple[int, _Bounds]]:
-    """Yield the heads of geometries with their bounds."""
+def _places(instances: _Instances) -> Iterator[tuple[int, _Place]]:
+    """Yield the heads of geometries with their bounds and shapes."""
     for count, instance in enumerate(ordered(instances)):
         if instance["type"] == "GeoProperty":
-            box = bounds(instance["value"])
+            geometry = instance["value"]
+            box = bounds(geometry)
             if box is not None:
-                yield count * INSTANCE, box
+                yield count * INSTANCE, (*box, encode_shape(geometry))

@@ -9,10 +9,14 @@ texts as texts, and everything else as bytes that start with the rank of its dat
     05 + 00 or 01          boolean
     06, 07, 08 + 8 bytes   Time, Date, DateTime, in microseconds, biased to sort
     09                     null
+    FE                     mark: the entity has several values here that can be compared
+
+A shape is a geometry as JSON, or a point as longitude and latitude in 16 bytes.
 
 The number `n` of a row tells its place among those of one attribute or path of an entity: the
 upper bits count the instances, the default one first; zero in the lower 16 is the head, which holds
-the value itself; elements of an array have bit 15 set, the texts of a languageMap have not.
+the value itself; elements of an array have bit 15 set, as has the mark; the texts of a languageMap
+have not.
 """
 
 from __future__ import annotations
@@ -21,7 +25,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
 from typing import Any, NamedTuple
+
+import msgspec
 
 from broker.core.identifiers import DEFAULT_INSTANCE
 from broker.core.query.values import RELATIONSHIPS, VALUE_MEMBERS, Rank, ranked, unwrap
@@ -43,6 +50,7 @@ LANGUAGES = OBJECT + b"L"
 OPAQUE = OBJECT + b"*"
 ARRAY = bytes([Rank.ARRAY])
 LONG_ARRAY = ARRAY + b"*"
+SEVERAL = b"\xfe"
 
 SqlValue = float | str | bytes
 
@@ -50,6 +58,7 @@ _BIAS = 1 << 62
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LARGEST = 2**63
+_POINT = Struct("<dd")
 
 
 class Payload(NamedTuple):
@@ -138,6 +147,7 @@ def attribute_rows(instances: Mapping[str, Mapping[str, Any]]) -> dict[RowKey, P
     """Return all rows of an attribute, by path and n."""
     rows = _Rows()
     rows.add_instances(instances, ())
+    rows.mark_several()
     return rows.found
 
 
@@ -164,6 +174,18 @@ class _Rows:
             self.found[path, head] = timed._replace(created=None, modified=None) if names else timed
             for name, below in instance.get("attributes", {}).items():
                 self.add_instances(below, (*names, name))
+
+    def mark_several(self) -> None:
+        """Mark the paths at which an entity has more than one value to compare with."""
+        if len(self.found) == 1:
+            return
+        counts: dict[int, int] = {}
+        for path, n in self.found:
+            if not n & ELEMENT:
+                counts[path] = counts.get(path, 0) + 1
+        for path, count in counts.items():
+            if count > 1:
+                self.found[path, ELEMENT] = Payload(SEVERAL)
 
     def _add_value(
         self, path: int, head: int, names: tuple[str, ...], kind: str, value: Any
@@ -201,7 +223,7 @@ class _Rows:
             self.found[path, head] = Payload(LONG_ARRAY)
             return
         self.found[path, head] = Payload(ARRAY)
-        for place, element in enumerate(dict.fromkeys(elements), start=head | ELEMENT):
+        for place, element in enumerate(dict.fromkeys(elements), start=(head | ELEMENT) + 1):
             self.found[path, place] = Payload(element)
 
     def _add_texts(self, path: int, head: int, language_map: Mapping[str, Any]) -> None:
@@ -255,6 +277,20 @@ def bounds(geometry: Any) -> tuple[float, float, float, float] | None:
     longitudes = [position[0] for position in positions]
     latitudes = [position[1] for position in positions]
     return min(longitudes), max(longitudes), min(latitudes), max(latitudes)
+
+
+def encode_shape(geometry: Mapping[str, Any]) -> bytes:
+    """Return a geometry as it is indexed."""
+    if geometry["type"] == "Point":
+        return _POINT.pack(*geometry["coordinates"][:2])
+    return msgspec.json.encode(geometry)
+
+
+def decode_shape(shape: bytes) -> Any:
+    """Return the geometry of a shape."""
+    if len(shape) == _POINT.size:
+        return {"type": "Point", "coordinates": _POINT.unpack(shape)}
+    return msgspec.json.decode(shape)
 
 
 def _positions(coordinates: Any) -> Iterator[Sequence[float]]:

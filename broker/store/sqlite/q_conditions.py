@@ -83,7 +83,8 @@ class Rows:
     """There is a row of an attribute, or of a path below it, with some property.
 
     Attributes:
-        where: an expression over the columns of `value`, which is called `v`.
+        where: an expression over the columns of `value`, which is called `v`; `$v` in it stands
+            for the value itself.
         by_value: it gives a range of `value` to look up.
         scans: all rows of the attribute have to be read to find those that fit.
         type_sets: only entities with these are meant; None is all. `check` leaves it out.
@@ -98,20 +99,22 @@ class Rows:
     exact: bool = True
     type_sets: tuple[int, ...] | None = None
 
-    def _at(self) -> Sql:
+    def _at(self, *, by_value: bool) -> Sql:
         text, params = self.where
+        # With a plus it is no column that an index could be chosen for: rows are read by entity.
+        where = text.replace("$v", "v.value" if by_value else "+v.value")
         return Sql(
-            f"tenant = ? AND attribute = ? AND path = ? AND {text}",
+            f"v.tenant = ? AND v.attribute = ? AND v.path = ? AND {where}",
             (self.tenant, self.attribute, self.path, *params),
         )
 
     def _typed(self) -> Sql:
         if self.type_sets is None:
             return Sql("")
-        return Sql(f" AND type_set IN ({marks(self.type_sets)})", self.type_sets)
+        return Sql(f" AND v.type_set IN ({marks(self.type_sets)})", self.type_sets)
 
     def check(self, seq: str) -> Sql | None:
-        text, params = self._at()
+        text, params = self._at(by_value=False)
         return Sql(
             f"EXISTS (SELECT 1 FROM value AS v NOT INDEXED WHERE v.seq = {seq} AND {text})", params
         )
@@ -119,7 +122,7 @@ class Rows:
     def source(self) -> Sql | None:
         if self.scans:
             return None
-        at, typed = self._at(), self._typed()
+        at, typed = self._at(by_value=self.by_value), self._typed()
         index = "INDEXED BY value_order" if self.by_value else "NOT INDEXED"
         return Sql(
             f"SELECT seq FROM value AS v {index} WHERE {at.text}{typed.text}",
@@ -127,7 +130,7 @@ class Rows:
         )
 
     def walk(self, after: int | None) -> Sql | None:
-        at, typed = self._at(), self._typed()
+        at, typed = self._at(by_value=False), self._typed()
         start = "" if after is None else " AND seq > ?"
         return Sql(
             f"SELECT DISTINCT seq FROM value AS v NOT INDEXED WHERE {at.text}{typed.text}{start}"
@@ -156,6 +159,29 @@ class Split:
 
     def walk(self, after: int | None) -> Sql | None:
         return self.whole.walk(after)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A lower and an upper bound of one path, as a source; they are checked one by one.
+
+    Attributes:
+        inside: the values between the bounds.
+        several: the entities whose values could meet the two bounds separately.
+    """
+
+    inside: Rows
+    several: Rows | None
+    exact: bool = True
+
+    def check(self, seq: str) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+    def source(self) -> Sql | None:
+        return Either((self.inside, *((self.several,) if self.several else ()))).source()
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,40 +252,57 @@ class Members:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """A geometry touches one of some boxes (given as west, south, east, north)."""
+class Boxes:
+    """A geometry touches one of some boxes (west, south, east, north); a source only."""
 
-    tenant: int
-    attribute: int
     space: int
     boxes: tuple[tuple[float, float, float, float], ...]
-    exact: bool = False
+    exact: bool = True
 
-    def _touching(self) -> Sql:
-        one = "(east >= ? AND north >= ? AND west <= ? AND south <= ?)"
-        return Sql(
-            " OR ".join([one] * len(self.boxes)),
-            tuple(number for box in self.boxes for number in box),
-        )
-
-    def check(self, seq: str) -> Sql | None:
-        text, params = self._touching()
-        return Sql(
-            "EXISTS (SELECT 1 FROM value AS v NOT INDEXED CROSS JOIN place AS p ON p.id = v.place"
-            " WHERE v.tenant = ? AND v.attribute = ? AND v.path = 0"
-            f" AND v.seq = {seq} AND v.place IS NOT NULL AND ({text}))",
-            (self.tenant, self.attribute, *params),
-        )
+    def check(self, seq: str) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
 
     def source(self) -> Sql | None:
         arm = (
-            "SELECT seq FROM place WHERE low <= ? AND high >= ?"
-            " AND east >= ? AND north >= ? AND west <= ? AND south <= ?"
+            "SELECT seq FROM place WHERE low <= ? AND high >= ? AND east >= ? AND north >= ?"
+            " AND west <= ? AND south <= ?"
         )
+        level = self.space + 0.25
         return Sql(
             " UNION ALL ".join([arm] * len(self.boxes)),
-            tuple(number for box in self.boxes for number in (self.space, self.space, *box)),
+            tuple(number for box in self.boxes for number in (level, level, *box)),
         )
+
+    def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A geometry has some relation to another one; `function` decides on its shape.
+
+    Attributes:
+        boxes: as in `Boxes`; they spare the function most shapes. None if it may be anywhere.
+    """
+
+    tenant: int
+    attribute: int
+    function: str
+    boxes: tuple[tuple[float, float, float, float], ...]
+    exact: bool = True
+
+    def check(self, seq: str) -> Sql | None:
+        touching = "(p.east >= ? AND p.north >= ? AND p.west <= ? AND p.south <= ?)"
+        boxes = " OR ".join([touching] * len(self.boxes)) or "1"
+        return Sql(
+            "EXISTS (SELECT 1 FROM value AS v NOT INDEXED CROSS JOIN place AS p ON p.id = v.place"
+            f" WHERE v.tenant = ? AND v.attribute = ? AND v.path = 0 AND v.seq = {seq}"
+            f" AND v.place IS NOT NULL AND ({boxes}) AND {self.function}(p.shape))",
+            (self.tenant, self.attribute, *(number for box in self.boxes for number in box)),
+        )
+
+    def source(self) -> Sql | None:
+        return None
 
     def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
         return None
@@ -285,7 +328,7 @@ class Linked:
             "EXISTS (SELECT 1 FROM value AS r NOT INDEXED CROSS JOIN entity AS e"
             " ON e.tenant = r.tenant AND e.id = CAST(substr(r.value, 2) AS TEXT)"
             " WHERE r.tenant = ? AND r.attribute = ? AND r.path = 0"
-            f" AND r.seq = {seq} AND r.value >= ? AND r.value < ? AND {text})",
+            f" AND r.seq = {seq} AND +r.value >= ? AND +r.value < ? AND {text})",
             (self.tenant, self.attribute, *_REFERENCES, *params),
         )
 
@@ -341,7 +384,13 @@ class Both:
             found = driver.source()
             if found is not None:
                 others = [other for other in self.conditions if other is not driver]
-                return narrowed(found, others)
+                check = joined([other.check("c.seq") for other in others], " AND ")
+                if check is None:
+                    return found
+                return Sql(
+                    f"SELECT c.seq AS seq FROM ({found.text}) AS c WHERE {check.text}",
+                    found.params + check.params,
+                )
         return None
 
     def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
@@ -397,12 +446,13 @@ def joined(checks: Iterable[Sql | None], operator: str) -> Sql | None:
     )
 
 
-def narrowed(source: Sql, conditions: Iterable[Condition]) -> Sql:
-    """Return the part of a source that fulfils further conditions."""
+def filtered(ordered: Sql, conditions: Iterable[Condition]) -> Sql:
+    """Return the part of an ordered SELECT that fulfils conditions, in its order and lazily."""
     check = joined([condition.check("c.seq") for condition in conditions], " AND ")
     if check is None:
-        return source
+        return ordered
+    # The inner LIMIT keeps SQLite from dropping the order and from checking before sorting.
     return Sql(
-        f"SELECT c.seq AS seq FROM ({source.text}) AS c WHERE {check.text}",
-        source.params + check.params,
+        f"SELECT c.seq AS seq FROM ({ordered.text} LIMIT -1) AS c WHERE {check.text}",
+        ordered.params + check.params,
     )

@@ -11,19 +11,21 @@ from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.core.query.nodes import AllOf, AnyOf, GeoQuery, ScopeIs, ScopeNode
 from broker.core.query.patterns import literal_prefix
 from broker.store.sqlite.index import space
+from broker.store.sqlite.index_rows import decode_shape
 from broker.store.sqlite.index_terms import Terms
 from broker.store.sqlite.q_conditions import (
-    Anything,
     Both,
+    Boxes,
     Condition,
     Either,
     Members,
     Never,
-    Places,
+    Related,
     Rows,
     Split,
     Sql,
     Typed,
+    Window,
     marks,
 )
 from broker.store.sqlite.q_leaves import ALWAYS, Leaves, cheapest_first
@@ -52,6 +54,8 @@ class Translated:
             return condition.type_sets == wanted
         if isinstance(condition, Split):
             return condition.whole.type_sets == wanted
+        if isinstance(condition, Window):
+            return self.knows_types(condition.inside)
         if isinstance(condition, Either):
             return all(self.knows_types(part) for part in condition.conditions)
         if isinstance(condition, Both):  # the first leads
@@ -69,7 +73,7 @@ def translate(
         *_selected(query.selectors, leaves, terms, tenant),
         *([] if query.scope is None else [_scope(query.scope, leaves)]),
         *([] if not query.attrs else [Either(tuple(leaves.exists(a) for a in query.attrs))]),
-        *([] if query.geo is None else [_placed(query.geo, leaves, terms, tenant)]),
+        *([] if query.geo is None else _placed(query.geo, leaves, terms, tenant)),
     ]
     if query.q is not None:
         q = leaves.condition(query.q)
@@ -142,27 +146,33 @@ def _scope_range(node: ScopeIs, leaves: Leaves) -> Sql:
     fixed = node.levels[: node.levels.index("+")] if "+" in node.levels else node.levels
     start = "".join(f"/{level}" for level in fixed)
     if fixed == node.levels and not node.subtree:
-        return Sql("value = ?", (start,))
+        return Sql("$v = ?", (start,))
     if not node.levels:
-        return Sql("value >= ''")
+        return Sql("$v >= ''")
     # A slash is followed by "0": between the two stands what lies below the scope.
-    below = Sql("value >= ? AND value < ?", (start + "/", start + "/" + _LAST_CHARACTER))
+    below = Sql("$v >= ? AND $v < ?", (start + "/", start + "/" + _LAST_CHARACTER))
     if fixed == node.levels:
         return Sql(
-            "value >= ? AND value < ? AND (value = ? OR value >= ?)",
+            "$v >= ? AND $v < ? AND ($v = ? OR $v >= ?)",
             (start, start + _AFTER_SLASH, start, start + "/"),
         )
+    # GLOB leaves little to look at closely, where its `*` may have run over several levels.
+    glob = "".join("/*" if level == "+" else f"/{level}" for level in node.levels)
     levels = "".join("/[^/]+" if level == "+" else f"/{level}" for level in node.levels)
-    function = leaves.fits(f"^{levels}(/.*)?$" if node.subtree else f"^{levels}$", whole=True)
-    return Sql(f"{below.text} AND {function}(value)", below.params)
+    if node.subtree:
+        function, glob = leaves.fits(f"^{levels}(/.*)?$", whole=True), glob + "*"
+    else:
+        function = leaves.fits(f"^{levels}$", whole=True)
+    return Sql(f"{below.text} AND $v GLOB ? AND {function}($v)", (*below.params, glob))
 
 
-def _placed(query: GeoQuery, leaves: Leaves, terms: Terms, tenant: int) -> Condition:
+def _placed(query: GeoQuery, leaves: Leaves, terms: Terms, tenant: int) -> list[Condition]:
     attribute = terms.find(query.geoproperty)
     number = terms.find(space(tenant, query.geoproperty))
     if attribute is None or number is None:
-        return Never()
+        return [Never()]
+    relation = geo.compile_relation(query)
+    function = leaves.function(lambda shape: relation(decode_shape(shape)))
     boxes = geo.boxes(query)
-    if boxes is None:
-        return Both((leaves.exists(query.geoproperty), Anything()))
-    return Places(tenant, attribute, number, boxes)
+    related = Related(tenant, attribute, function, boxes or ())
+    return [related, leaves.exists(query.geoproperty) if boxes is None else Boxes(number, boxes)]

@@ -7,10 +7,11 @@ patterns, arrays and objects it holds no elements of, and texts whose language m
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
+from typing import Any
 
 from broker.core.identifiers import Iri
 from broker.core.query.nodes import (
@@ -37,6 +38,7 @@ from broker.store.sqlite.index_rows import (
     LONG_ARRAY,
     MAX_TEXT,
     OPAQUE,
+    SEVERAL,
     SqlValue,
     encode,
     encode_object,
@@ -57,6 +59,7 @@ from broker.store.sqlite.q_conditions import (
     Split,
     Sql,
     Typed,
+    Window,
     marks,
 )
 
@@ -105,7 +108,8 @@ class Leaves:
     def condition(self, node: QNode) -> Condition:
         """Translate a query."""
         if isinstance(node, AllOf):
-            return Both(tuple(cheapest_first(self.condition(part) for part in node.operands)))
+            parts = [self.condition(part) for part in node.operands]
+            return Both(tuple(cheapest_first([*self._windows(node.operands), *parts])))
         if isinstance(node, AnyOf):
             return Either(tuple(self.condition(part) for part in node.operands))
         return self._leaf(node)
@@ -117,13 +121,17 @@ class Leaves:
             whole: texts are stored whole; otherwise those that may have been cut short pass.
         """
         find = finder(pattern, "q")
-        name = f"fits{next(self._functions)}"
 
         def test(text: object) -> bool:
             if not isinstance(text, str) or (len(text) >= MAX_TEXT and not whole):
                 return True
             return bool(find(text)) is not negated
 
+        return self.function(test)
+
+    def function(self, test: Callable[[Any], bool]) -> str:
+        """Make a test on a value callable from SQL and return its name."""
+        name = f"test{next(self._functions)}"
         self._connection.create_function(name, 1, test, deterministic=True)
         return name
 
@@ -135,6 +143,30 @@ class Leaves:
     def exists(self, attribute: str) -> Condition:
         """Return the condition that the entity has an attribute."""
         return self._leaf(Exists(Path((attribute,))))
+
+    def _windows(self, parts: Sequence[QNode]) -> Iterator[Condition]:
+        """Yield what `a>1;a<2` finds together: each bound alone may find far more."""
+        bounds: dict[tuple[Path, Kind, str], Compares] = {}
+        for part in parts:
+            if isinstance(part, Compares):
+                bounds.setdefault((part.path, part.literal.kind, part.operator[0]), part)
+        for (path, kind, side), lower in bounds.items():
+            upper = bounds.get((path, kind, "<"))
+            attribute = self._terms.find(path.names[0])
+            if side == "<" or upper is None or attribute is None:
+                continue
+            if path.link is not None or ":" not in path.names[-1] or path.trailing:
+                continue
+            number = path_number(path.names[1:], ())
+            where = Sql(
+                f"{_COMPARABLE} AND $v {_operator(lower)} ? AND $v {_operator(upper)} ?",
+                (_bound(lower.literal), _bound(upper.literal)),
+            )
+            marked = tuple(one for one in (SEVERAL, OPAQUE) if self._has(attribute, number, one))
+            yield Window(
+                self._rows(attribute, number, where),
+                self._holding(attribute, number, marked) if marked else None,
+            )
 
     def _leaf(self, leaf: QLeaf) -> Condition:
         if isinstance(leaf, Absent):
@@ -217,10 +249,10 @@ class Leaves:
         if not sure:  # a text cut short may differ behind the cut
             return self._rows(attribute, number, Sql(_HEAD), by_value=False, exact=False)
         no_element = (
-            "(value <> ? AND value <> ? OR NOT EXISTS (SELECT 1 FROM value AS w NOT INDEXED"
+            "($v <> ? AND $v <> ? OR NOT EXISTS (SELECT 1 FROM value AS w NOT INDEXED"
             " WHERE w.tenant = v.tenant AND w.attribute = v.attribute AND w.path = v.path"
             " AND w.seq = v.seq AND w.n > v.n AND w.n <= v.n + 65535"
-            f" AND w.{equal.text}))"
+            f" AND {equal.text.replace('$v', '+w.value')}))"
         )
         params = (ARRAY, LANGUAGES, *equal.params)
         exact = not any(self._has(attribute, number, head) for head in (OPAQUE, LONG_ARRAY))
@@ -242,11 +274,11 @@ class Leaves:
         prefix = "" if leaf.negated else literal_prefix(leaf.pattern)[:MAX_TEXT]
         function = self.fits(leaf.pattern, negated=leaf.negated)
         end: SqlValue = prefix + _LAST_CHARACTER if prefix else b""
-        texts = Sql(f"value >= ? AND value < ? AND {function}(value)", (prefix, end))
+        texts = Sql(f"$v >= ? AND $v < ? AND {function}($v)", (prefix, end))
         # Of times the index has no text, and of some values nothing but that they are there.
-        times = Sql("value >= ? AND value < ?", (_TIMES, _TIMES_END))
+        times = Sql("$v >= ? AND $v < ?", (_TIMES, _TIMES_END))
         heads = (OPAQUE, LANGUAGES) if leaf.negated else (OPAQUE,)
-        unknown = Sql(f"value IN ({marks(heads)})", heads)
+        unknown = Sql(f"$v IN ({marks(heads)})", heads)
 
         def rows(where: Sql, *, scans: bool) -> Rows:
             text = f"{_COMPARABLE} AND ({where.text})"
@@ -299,7 +331,7 @@ class Leaves:
         if name == "type":
             return Either(tuple(self._of_type(text) for text in texts))
         if name == "scope":
-            return self.scope_rows(Sql(f"value IN ({marks(texts)})", texts))
+            return self.scope_rows(Sql(f"$v IN ({marks(texts)})", texts))
         return Anything()
 
     def _entity_moment(self, name: str, leaf: Compares) -> Condition:
@@ -331,7 +363,7 @@ class Leaves:
         )
 
     def _holding(self, attribute: int, number: int, heads: Sequence[bytes]) -> Rows:
-        where = Sql(f"value IN ({marks(heads)})", tuple(heads))
+        where = Sql(f"$v IN ({marks(heads)})", tuple(heads))
         return self._rows(attribute, number, where, exact=False)
 
     def _has(self, attribute: int, number: int, head: bytes) -> bool:
@@ -349,7 +381,7 @@ def cheapest_first(conditions: Iterable[Condition]) -> list[Condition]:
 
 
 def _cost(condition: Condition) -> int:
-    if isinstance(condition, Never | Members):
+    if isinstance(condition, Never | Members | Window):
         return 0
     if isinstance(condition, Rows):
         return 1 if condition.by_value else 3
@@ -377,14 +409,14 @@ def _equals(leaf: Equals) -> tuple[Sql, bool]:
     if leaf.range is not None:
         lowest, highest = (_bound(literal) for literal in leaf.range)
         exact = all(_is_short(literal) for literal in leaf.range)
-        return Sql("value BETWEEN ? AND ?", (lowest, highest)), exact
+        return Sql("$v BETWEEN ? AND ?", (lowest, highest)), exact
     values: list[SqlValue] = []
     exact = True
     for literal in leaf.literals:
         found, sure = _encoded(literal)
         values += found
         exact = exact and sure
-    return Sql(f"value IN ({marks(values)})", tuple(values)), exact
+    return Sql(f"$v IN ({marks(values)})", tuple(values)), exact
 
 
 def _is_short(literal: Literal) -> bool:
@@ -393,17 +425,20 @@ def _is_short(literal: Literal) -> bool:
 
 def _compares(leaf: Compares) -> tuple[Sql, bool]:
     """Return the range of values of the literal's type that stand before or behind it."""
-    literal, operator = leaf.literal, leaf.operator
+    literal, operator = leaf.literal, _operator(leaf)
     exact = _is_short(literal)
-    if not exact and operator in ("<", ">"):
-        operator += "="
     start, end = _type_range(literal.kind)
     bound = _bound(literal)
     if operator.startswith(">"):
-        return Sql(f"value {operator} ? AND value < ?", (bound, end)), exact
+        return Sql(f"$v {operator} ? AND $v < ?", (bound, end)), exact
     if start is None:
-        return Sql(f"value {operator} ?", (bound,)), exact
-    return Sql(f"value >= ? AND value {operator} ?", (start, bound)), exact
+        return Sql(f"$v {operator} ?", (bound,)), exact
+    return Sql(f"$v >= ? AND $v {operator} ?", (start, bound)), exact
+
+
+def _operator(leaf: Compares) -> str:
+    """Return the operator; of a text cut short, what is equal up to the cut stays in."""
+    return leaf.operator if _is_short(leaf.literal) else leaf.operator[0] + "="
 
 
 def _type_range(kind: Kind) -> tuple[SqlValue | None, SqlValue]:
@@ -419,15 +454,15 @@ def _gaps(leaf: Equals) -> list[Sql]:
     """Return the ranges of values between and around what a value must not equal."""
     if leaf.range is not None:
         lowest, highest = (_bound(literal) for literal in leaf.range)
-        return [Sql("value < ?", (lowest,)), Sql("value > ?", (highest,))]
+        return [Sql("$v < ?", (lowest,)), Sql("$v > ?", (highest,))]
     points: set[SqlValue] = set()
     for literal in leaf.literals:
         points.update(_encoded(literal)[0])
     ascending = sorted(points, key=_sql_order)
     return [
-        Sql("value < ?", (ascending[0],)),
-        *(Sql("value > ? AND value < ?", pair) for pair in pairwise(ascending)),
-        Sql("value > ?", (ascending[-1],)),
+        Sql("$v < ?", (ascending[0],)),
+        *(Sql("$v > ? AND $v < ?", pair) for pair in pairwise(ascending)),
+        Sql("$v > ?", (ascending[-1],)),
     ]
 
 

@@ -23,16 +23,19 @@ from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.query import evaluate
 from broker.core.query.entity_query import EntityQuery
 from broker.store.sqlite.index_terms import Terms
-from broker.store.sqlite.q_conditions import Condition, Sql, Typed, joined, narrowed
+from broker.store.sqlite.q_conditions import Condition, Sql, Typed, filtered
 from broker.store.sqlite.q_entities import Translated, translate
 
 FEW = 2000
-"""What a condition may find to be read whole; more is walked through."""
+"""What a condition may find to be read whole for a page; more is walked through."""
+
+FEW_TO_COUNT = 50_000
+"""The same for a count, which has no page to stop at."""
 
 MAX_OPERATIONS = 100_000_000
 """Steps of SQLite's virtual machine that one query may take."""
 
-MAX_EVALUATED = 50_000
+MAX_EVALUATED = 100_000
 """Entities that one query may have the evaluator look at."""
 
 _OPERATIONS_PER_CALL = 1_000_000
@@ -157,47 +160,43 @@ class Search:
     def count(self) -> int:
         """Count what matches."""
         if not self.translated.exact:
-            return sum(1 for _ in self._matching(self.plan(None).select))
+            return sum(1 for _ in self._matching(self.plan(None, FEW_TO_COUNT).select))
         conditions = self.translated.conditions
         only = conditions[0].source() if len(conditions) == 1 else None
         if isinstance(conditions[0] if conditions else None, Typed) and only is not None:
             select = only
         else:
-            select = self.plan(None).select
+            select = self.plan(None, FEW_TO_COUNT).select
         sql = f"SELECT count(*) FROM ({select.text})"
         (number,) = self._connection.execute(sql, select.params).fetchone()
         return int(number)
 
-    def plan(self, after: int | None) -> Plan:
+    def plan(self, after: int | None, few: int | None = None) -> Plan:
         """Choose the condition that leads."""
-        conditions = self.translated.conditions
-        leader, found = self._smallest(conditions)
-        if leader is not None and found < FEW:
-            source = leader.source()
-            if source is not None:
-                rest = self._others(leader)
-                start = "" if after is None else " AND c.seq > ?"
-                inner = narrowed(source, rest)
-                select = Sql(
-                    f"SELECT DISTINCT c.seq AS seq FROM ({inner.text}) AS c WHERE 1{start}"
-                    " ORDER BY c.seq",
-                    inner.params + (() if after is None else (after,)),
-                )
-                return Plan(select, few=True)
-        return Plan(self._walk(after), few=False)
+        few = FEW if few is None else few
+        leader, found = self._smallest(few)
+        source = None if leader is None or found >= few else leader.source()
+        if leader is None or source is None:
+            return Plan(self._walk(after), few=False)
+        start = "" if after is None else " WHERE s.seq > ?"
+        ordered = Sql(
+            f"SELECT DISTINCT s.seq AS seq FROM ({source.text}) AS s{start} ORDER BY s.seq",
+            source.params if after is None else (*source.params, after),
+        )
+        return Plan(filtered(ordered, self._others(leader)), few=True)
 
     def _walk(self, after: int | None) -> Sql:
         """Go through the entities in order of creation, by the index that leaves out most."""
         for leader in self.translated.conditions:
             found = leader.walk(after)
             if found is not None:
-                return _filtered(found, self._others(leader))
+                return filtered(found, self._others(leader))
         start = "" if after is None else " AND seq > ?"
         all_of_them = Sql(
             f"SELECT seq FROM entity INDEXED BY entity_order WHERE tenant = ?{start} ORDER BY seq",
             (self._tenant,) if after is None else (self._tenant, after),
         )
-        return _filtered(all_of_them, self.translated.conditions)
+        return filtered(all_of_them, self.translated.conditions)
 
     def _others(self, leader: Condition) -> list[Condition]:
         """Return what is to be checked on what a leading condition finds."""
@@ -208,10 +207,9 @@ class Search:
             and not (condition is self.translated.typed and self.translated.knows_types(leader))
         ]
 
-    def _smallest(self, conditions: tuple[Condition, ...]) -> tuple[Condition | None, int]:
+    def _smallest(self, fewest: int) -> tuple[Condition | None, int]:
         best: Condition | None = None
-        fewest = FEW
-        for condition in conditions:
+        for condition in self.translated.conditions:
             source = condition.source()
             if source is None:
                 continue
@@ -259,14 +257,3 @@ class Search:
             return known[entity_id]
 
         return find
-
-
-def _filtered(walk: Sql, conditions: tuple[Condition, ...] | list[Condition]) -> Sql:
-    check = joined([condition.check("c.seq") for condition in conditions], " AND ")
-    if check is None:
-        return walk
-    # The inner LIMIT keeps SQLite from dropping the order of what it walks through.
-    return Sql(
-        f"SELECT c.seq AS seq FROM ({walk.text} LIMIT -1) AS c WHERE {check.text}",
-        walk.params + check.params,
-    )
