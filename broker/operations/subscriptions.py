@@ -32,7 +32,6 @@ from broker.subscriptions.endpoints.target import target_of
 from broker.subscriptions.registry import DeliveryRecord, Entry
 
 _log = logging.getLogger(__name__)
-_REPAIR_SECONDS: Final = 10.0
 _PATIENCE_SECONDS: Final = 5.0
 
 
@@ -155,7 +154,9 @@ async def delete_subscription(broker: Broker, tenant: Tenant, subscription_id: I
 
 
 @asynccontextmanager
-async def load(broker: Broker, matcher: Matcher) -> AsyncIterator[None]:
+async def load(
+    broker: Broker, matcher: Matcher, *, repair_every: float = 10.0
+) -> AsyncIterator[None]:
     """Bring the stored subscriptions back, and go on trying with those that cannot be matched yet.
 
     What cannot be read, or needs an @context that cannot be had, is isolated and reported; it does
@@ -163,6 +164,7 @@ async def load(broker: Broker, matcher: Matcher) -> AsyncIterator[None]:
 
     Args:
         matcher: the store's; nothing may be written before this is entered.
+        repair_every: seconds between two tries with what is isolated.
     """
     attempts = _Attempts(_PATIENCE_SECONDS)
     for tenant, subscription_id, document in await broker.subscriptions.subscriptions():
@@ -174,14 +176,14 @@ async def load(broker: Broker, matcher: Matcher) -> AsyncIterator[None]:
         if compiled is not None:
             matcher.put(tenant, subscription_id, compiled)
     async with asyncio.TaskGroup() as group:
-        repairs = group.create_task(_repair(broker), name="subscriptions-repair")
+        repairs = group.create_task(_repair(broker, repair_every), name="subscriptions-repair")
         try:
             yield
         finally:
             repairs.cancel()
 
 
-async def _repair(broker: Broker) -> None:
+async def _repair(broker: Broker, pause: float) -> None:
     """Try again and again to match what was isolated."""
     while True:
         attempts = _Attempts(inf)
@@ -190,7 +192,7 @@ async def _repair(broker: Broker) -> None:
                 compiled = await _compiled(broker, entry, attempts)
                 if compiled is not None:
                     await _rewrite(broker, entry, compiled)
-        await asyncio.sleep(_REPAIR_SECONDS)
+        await asyncio.sleep(pause)
 
 
 async def _rewrite(broker: Broker, entry: Entry, compiled: CompiledSubscription) -> None:

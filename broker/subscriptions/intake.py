@@ -124,6 +124,8 @@ class Intake:
         self._settlement.forget(rows)
         if not is_gone:
             self._hand_over(lane, self.lane(entry.target.lane), rows)
+        elif not lane.strands and not lane.workers and lane.backlog_after is None:
+            del self.lanes[lane.name]
 
     def released(self, lane: Lane, strand: Strand) -> None:
         """Leave to the outbox what is still in a strand after its subscription moved or ended."""

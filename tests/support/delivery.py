@@ -49,6 +49,7 @@ class Delivering:
     """What a test of delivery works with."""
 
     store: SqliteStore
+    matcher: SubscriptionMatcher
     registry: SubscriptionRegistry
     notifier: Notifier
 
@@ -127,8 +128,10 @@ class Delivering:
 
 
 @asynccontextmanager
-async def opened(data_dir: Path, policy: DeliveryPolicy = QUICK) -> AsyncIterator[Delivering]:
-    """Open the store and load its subscriptions; delivery begins with `deliver`."""
+async def opened(
+    data_dir: Path, policy: DeliveryPolicy = QUICK, *, restore: bool = True
+) -> AsyncIterator[Delivering]:
+    """Open the store and restore its subscriptions; delivery begins with `deliver`."""
     matcher, registry = SubscriptionMatcher(), SubscriptionRegistry()
     async with AsyncExitStack() as stack:
         egress = await stack.enter_async_context(Egress(EgressPolicy(allow_private=True)))
@@ -136,8 +139,9 @@ async def opened(data_dir: Path, policy: DeliveryPolicy = QUICK) -> AsyncIterato
         store = await stack.enter_async_context(
             open_store(data_dir / "broker.db", matcher, notifier.accept, now)
         )
-        await _load(store, matcher, registry)
-        yield Delivering(store, registry, notifier)
+        if restore:
+            await _restore(store, matcher, registry)
+        yield Delivering(store, matcher, registry, notifier)
 
 
 @asynccontextmanager
@@ -147,7 +151,7 @@ async def delivering(data_dir: Path, policy: DeliveryPolicy = QUICK) -> AsyncIte
         yield made
 
 
-async def _load(
+async def _restore(
     store: SqliteStore, matcher: SubscriptionMatcher, registry: SubscriptionRegistry
 ) -> None:
     for tenant, subscription_id, document in await store.subscriptions.subscriptions():

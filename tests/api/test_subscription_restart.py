@@ -1,0 +1,166 @@
+"""Stored subscriptions after a restart: none of them may hold up the others or the start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from broker.contexts.documents import ContextLimits
+from broker.contexts.resolution import Contexts
+from broker.core.identifiers import DEFAULT_TENANT, Iri
+from broker.core.ld_context import CORE
+from broker.core.subscription_documents import parse, stored
+from broker.egress import Egress, EgressPolicy
+from broker.operations.broker import Broker, Limits
+from broker.operations.subscriptions import delete_subscription, load, query_subscriptions
+from tests.support.delivery import Delivering, now, opened, road
+from tests.support.receiver import receiver
+
+IMPATIENT = ContextLimits(timeout=1.0, retry=0.01, max_retry=0.01)
+
+
+class ContextHost:
+    """Serves one @context from a port of its own, once it is told to listen."""
+
+    port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/context.jsonld"
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        async def answer(request: web.Request) -> web.Response:
+            del request
+            return web.json_response({"@context": {"speed": "https://city.example/speed"}})
+
+        app = web.Application()
+        app.router.add_get("/context.jsonld", answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", self.port)
+            await site.start()
+            self.port = runner.addresses[0][1]
+            yield
+        finally:
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def restarted(data_dir: Path) -> AsyncIterator[tuple[Broker, Delivering]]:
+    """Open a broker's operations and delivery over a store, as the server does."""
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(opened(data_dir, restore=False))
+        egress = await stack.enter_async_context(Egress(EgressPolicy(allow_private=True)))
+        contexts = await stack.enter_async_context(
+            Contexts(parts.store.documents, egress, clock=now, limits=IMPATIENT)
+        )
+        broker = Broker(
+            entities=parts.store.entities,
+            documents=parts.store.documents,
+            subscriptions=parts.store.subscriptions,
+            outbox=parts.store.outbox,
+            contexts=contexts,
+            registry=parts.registry,
+            egress=egress,
+            clock=now,
+            limits=Limits(),
+        )
+        await stack.enter_async_context(load(broker, parts.matcher, repair_every=0.01))
+        await stack.enter_async_context(parts.notifier.deliver(parts.store.outbox))
+        yield broker, parts
+
+
+async def keep(data_dir: Path, subscription_id: str, uri: str, **changes: Any) -> None:
+    """Write a subscription to the store as an earlier process left it."""
+    async with opened(data_dir, restore=False) as parts:
+        sent = {
+            "id": subscription_id,
+            "type": "Subscription",
+            "entities": [{"type": "Road"}],
+            "notification": {"endpoint": {"uri": uri}},
+        }
+        document = {**stored(parse(sent, CORE, now())), **changes}
+        await parts.store.subscriptions.put_subscription(
+            DEFAULT_TENANT, Iri(subscription_id), document, None, creates=True
+        )
+
+
+async def test_a_context_that_cannot_be_had_isolates_its_subscription_alone(tmp_path: Path) -> None:
+    async with receiver() as there:
+        await keep(tmp_path, "urn:x:bad", there.url("/bad"), **{"@context": "http://127.0.0.1:9/c"})
+        await keep(tmp_path, "urn:x:good", there.url("/good"))
+
+        async with restarted(tmp_path) as (broker, parts):
+            await parts.drive(1, 30)
+            (notification,) = await there.received(1)
+            isolated = broker.registry.isolated()
+            page = await query_subscriptions(broker, DEFAULT_TENANT, CORE, limit=10)
+
+    assert notification.path == "/good"
+    assert [entry.id for entry in isolated] == ["urn:x:bad"]
+    assert isolated[0].problem is not None
+    assert "127.0.0.1:9" in isolated[0].problem
+    assert page.count == 2
+
+
+async def test_an_isolated_subscription_is_matched_once_its_context_can_be_had(
+    tmp_path: Path,
+) -> None:
+    host = ContextHost()
+    async with host.listening():
+        pass
+    async with receiver() as there:
+        await keep(tmp_path, "urn:x:late", there.url(), **{"@context": host.url})
+
+        async with restarted(tmp_path) as (broker, parts), host.listening():
+            assert len(broker.registry.isolated()) == 1
+            async with asyncio.timeout(20):
+                while broker.registry.isolated():
+                    await parts.waiting()
+            await parts.drive(1, 30)
+            (notification,) = await there.received(1)
+
+    assert notification.body["subscriptionId"] == "urn:x:late"
+
+
+async def test_a_subscription_that_cannot_be_read_is_reported_and_can_be_deleted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with receiver() as there:
+        await keep(tmp_path, "urn:x:odd", there.url(), notification={"endpoint": 5})
+        await keep(tmp_path, "urn:x:good", there.url())
+
+        async with restarted(tmp_path) as (broker, parts):
+            unreadable = dict(broker.registry.unreadable)
+            await delete_subscription(broker, DEFAULT_TENANT, Iri("urn:x:odd"))
+            await parts.drive(1, 30)
+            await there.received(1)
+            left = await parts.store.subscriptions.subscriptions()
+
+    assert "notification.endpoint" in unreadable[DEFAULT_TENANT, Iri("urn:x:odd")]
+    assert "urn:x:odd cannot be read" in caplog.text
+    assert [subscription_id for _, subscription_id, _ in left] == ["urn:x:good"]
+
+
+async def test_subscriptions_of_an_earlier_process_are_matched_from_the_first_write(
+    tmp_path: Path,
+) -> None:
+    async with receiver() as there:
+        for number in range(20):
+            await keep(tmp_path, f"urn:x:{number}", there.url())
+
+        async with restarted(tmp_path) as (_, parts):
+            await parts.drive(1, 30)
+            await there.received(20)
+
+    assert len({msgspec.json.encode(one.body["subscriptionId"]) for one in there.all}) == 20
+    assert {one.entities[0]["id"] for one in there.all} == {road(1)}
