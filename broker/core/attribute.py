@@ -229,6 +229,8 @@ def _proof_table(table: Table, where: str) -> Table:
 
 def _infer(reader: Reader, document: dict[str, Any], where: str) -> Table | None:
     """Find the kind of an instance by its `type` or the value it has; None if it has neither."""
+    if "@context" in document:
+        raise BadRequestData(f"{where}.@context: an @context stands at the top of a document only")
     named = document.get("type", document.get("@type"))
     if named is not None and "@value" not in document:
         return _named(reader, named, f"{where}.type")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -14,6 +15,8 @@ from broker.core.timestamps import check_timestamp
 
 if TYPE_CHECKING:
     from broker.core.ld_context import LdContext
+
+_SHAPE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?Z")
 
 DELETED: Final[Any] = None
 """What a null is read as."""
@@ -55,7 +58,10 @@ class Reader:
         error = _name_error(name) if isinstance(name, str) else "is no text"
         if error is not None:
             raise BadRequestData(f"{where}: {name!r:.120} {error}")
-        return self.term(name, where)
+        try:
+            return self.expand(name)
+        except BadRequestData as problem:
+            raise BadRequestData(f"{where}: {problem.detail}") from problem
 
     def term(self, term: str, where: str) -> Iri:
         """Expand any text in the vocabulary of the @context.
@@ -111,20 +117,13 @@ def _name_error(name: str) -> str | None:
 
 def is_date_time(text: str) -> bool:
     """Tell quickly that a text is a DateTime of clause 4.6.3; False leaves it open."""
-    if (
-        20 <= len(text) <= 30  # noqa: PLR2004 - seconds without and with nine digits of fraction
-        and text[19] in ".,Z"
-        and text[-1] == "Z"
-        and text[10] == "T"
-        and text[4] == text[7] == "-"
-        and text[13] == text[16] == ":"
-    ):
-        try:
-            datetime.fromisoformat(text)
-        except ValueError:
-            return False
-        return True
-    return False
+    if _SHAPE.fullmatch(text) is None:
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def date_time(value: Any, where: str) -> str:

@@ -348,6 +348,11 @@ def test_a_proof_keeps_its_value_and_its_sealed_members() -> None:
             id="4.5.2.3 an object with a type is normalized",
         ),
         pytest.param({"type": "type", "value": 1}, "speed.type: ", id="type a keyword"),
+        pytest.param(
+            {"@context": {}, "a": 1},
+            "speed.@context: an @context stands at the top",
+            id="4.5.1 embedded @context",
+        ),
         *(
             pytest.param(
                 {"type": "Property", "value": 1, member: value},
