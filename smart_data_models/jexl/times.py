@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 MILLISECONDS: Final = 1000
@@ -27,14 +28,19 @@ def utc_text(value: Any, scale: int = SECONDS) -> str:
         ValueError: it is not a moment.
     """
     if isinstance(value, str):
-        match = _UTC_TEXT.fullmatch(value)
-        if match is not None:
-            # Nearly all moments come like this, and need no arithmetic.
-            fraction = (match[1] or ".")[1:4].ljust(3, "0")
-            moment_of_text(value[:19])
-            return f"{value[:19]}.{fraction}Z"
-        return write(moment_of_text(value))
+        return _utc_of_text(value)
     return write(moment_of_number(value, scale))
+
+
+# One measure has the same text in several places, and writes it several times.
+@lru_cache(maxsize=256)
+def _utc_of_text(text: str) -> str:
+    match = _UTC_TEXT.fullmatch(text)
+    if match is None:
+        return write(moment_of_text(text))
+    seconds = text[:19]
+    datetime.fromisoformat(seconds)
+    return f"{seconds}.{(match[1] or '.')[1:4].ljust(3, '0')}Z"
 
 
 def write(moment: datetime) -> str:

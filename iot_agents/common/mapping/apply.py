@@ -35,7 +35,8 @@ def apply(
     An entity left without attributes is not returned.
 
     Args:
-        device: what is known of the device; it is the scope's `device`.
+        device: what is provisioned of the device: `id`, `type`, `entity_name`, `service`,
+            `subservice`, and its constants by their names. Mappings read it as `device`.
         drops: where attributes that had to be left out are noted.
 
     Raises:

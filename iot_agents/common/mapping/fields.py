@@ -140,11 +140,12 @@ class Fields:
         )
 
         def geometry(scope: Scope) -> Any:
-            coordinates = [longitude(scope), latitude(scope)]
-            if MISSING in coordinates:
+            east, north = longitude(scope), latitude(scope)
+            if east is MISSING or north is MISSING:
                 return MISSING
-            instances.check_positions(coordinates)
-            return {"type": "Point", "coordinates": coordinates}
+            if not (-180 <= east <= 180 and -90 <= north <= 90):  # noqa: PLR2004 - the globe
+                instances.check_positions([east, north])
+            return {"type": "Point", "coordinates": [east, north]}
 
         return geometry
 

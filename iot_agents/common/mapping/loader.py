@@ -40,8 +40,10 @@ class Loader:
         """
         try:
             document = yaml12.load(file.read_text(encoding="utf-8"))
-        except (yaml12.YamlError, UnicodeDecodeError) as error:
-            raise InvalidMapping([f"{file}: {error}"]) from error
+        except yaml12.YamlError as error:
+            raise InvalidMapping([f"{file}:{error.line}: {error.problem}"]) from error
+        except UnicodeDecodeError as error:
+            raise InvalidMapping([f"{file}:1: {error}"]) from error
         problems = self._shape.problems(document.value)
         if not problems:
             fields = Fields(lambda name: self._table(name, (root, self._packaged)))

@@ -12,7 +12,7 @@ of failing the measure; joining a text with a missing measure leaves the attribu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
 from typing import Any, Final
 
@@ -51,9 +51,7 @@ class BadTimestamp(ExpressionError):
     code = "BAD_TIMESTAMP"
 
 
-def compile_mapping(
-    provisioning: Dict[str, Any], *, name: str, quiet: Iterable[str] = ()
-) -> Mapping:
+def compile_mapping(provisioning: Dict[str, Any], *, name: str) -> Mapping:
     """Compile what is in force for a device (device over group over defaults, already merged).
 
     Read are `attributes`, `static_attributes`, `explicitAttrs`, `entityNameExp`, `entity_name`,
@@ -61,16 +59,17 @@ def compile_mapping(
     with `TimeInstant` (the receive time when the device gave none) as their time; `device` is a
     dict with `id`, `type` and, where known, `entity_name`, `service`, `subservice`.
 
+    Measures that are not provisioned pass under their own names, unless `explicitAttrs` is true:
+    what comes of a decoder, which tells more than is asked for, is best compiled with that default.
+
     Args:
         provisioning: the merged members.
         name: what errors call the mapping.
-        quiet: measures that attributes and expressions can use, and that do not become attributes
-            by themselves, such as those of the radio.
 
     Raises:
         InvalidMapping: an expression does not parse.
     """
-    compilation = _Compilation(provisioning, frozenset(quiet))
+    compilation = _Compilation(provisioning)
     lets = compilation.lets()
     entities = compilation.entities()
     if compilation.problems:
@@ -85,12 +84,12 @@ def compile_mapping(
 
 
 class _Compilation:
-    def __init__(self, provisioning: Dict[str, Any], quiet: frozenset[str]) -> None:
+    def __init__(self, provisioning: Dict[str, Any]) -> None:
         self._provisioning = provisioning
         self._type = provisioning.get("entity_type") or ""
         self._active: Sequence[Dict[str, Any]] = provisioning.get("attributes") or ()
         self._static: Sequence[Dict[str, Any]] = provisioning.get("static_attributes") or ()
-        self._consumed = quiet | {_TIME} | {_object_id(each) for each in self._active}
+        self._consumed = {_TIME} | {_object_id(each) for each in self._active}
         self.problems: list[str] = []
 
     def scope(self, payload: Any, device: Dict[str, Any] | None) -> Scope:

@@ -12,6 +12,7 @@ from iot_agents.common.mapping.document import InvalidField
 from smart_data_models.nearest import suggestion
 
 _CHOICES: Final = frozenset(("oneOf", "anyOf"))
+_UNKNOWN: Final = frozenset(("additionalProperties", "unevaluatedProperties"))
 
 
 class Shape:
@@ -24,31 +25,24 @@ class Shape:
     def problems(self, document: Any) -> list[InvalidField]:
         """Return everything that is wrong with the shape of a document."""
         return [
-            InvalidField(tuple(inner.absolute_path), self._reason(inner))
+            problem
             for error in self._validator.iter_errors(document)
             for inner in _innermost(error)
+            for problem in self._described(inner)
         ]
 
     # jsonschema's errors have optional members that are always there once an error is raised.
-    def _reason(self, error: Any) -> str:
-        match error.validator:
-            case "additionalProperties" | "unevaluatedProperties":
-                return self._unknown_words(error)
-            case "required":
-                missing = [name for name in error.validator_value if name not in error.instance]
-                return f"{' and '.join(missing)} must be there"
-            case "enum":
-                words = [str(word) for word in error.validator_value]
-                near = suggestion(str(error.instance), words)
-                return f"{error.instance!r} is not one of {', '.join(words)}{near}"
-            case "type":
-                return f"expected {_kinds(error.validator_value)}, got {error.instance!r:.60}"
-        return str(error.message)
-
-    def _unknown_words(self, error: Any) -> str:
+    def _described(self, error: Any) -> Iterable[InvalidField]:
+        path = tuple(error.absolute_path)
+        if error.validator not in _UNKNOWN:
+            yield InvalidField(path, _reason(error))
+            return
+        # Words count as unevaluated also when something inside them is wrong: those are known.
         known = self._known(error.schema)
-        unknown = [str(word) for word in error.instance if word not in known]
-        return "; ".join(f"unknown word {word!r}{suggestion(word, known)}" for word in unknown)
+        for word in error.instance:
+            if word not in known:
+                near = suggestion(str(word), known)
+                yield InvalidField((*path, word), f"is not a word here{near}")
 
     def _known(self, schema: Mapping[str, Any]) -> set[str]:
         known = set(schema.get("properties", {}))
@@ -56,6 +50,20 @@ class Shape:
             name = part.get("$ref", "").rpartition("/")[2]
             known |= set(self._schema["$defs"][name]["properties"])
         return known
+
+
+def _reason(error: Any) -> str:
+    match error.validator:
+        case "required":
+            missing = [name for name in error.validator_value if name not in error.instance]
+            return f"{' and '.join(missing)} must be there"
+        case "enum":
+            words = [str(word) for word in error.validator_value]
+            near = suggestion(str(error.instance), words)
+            return f"{error.instance!r} is not one of {', '.join(words)}{near}"
+        case "type":
+            return f"expected {_kinds(error.validator_value)}, got {error.instance!r:.60}"
+    return str(error.message)
 
 
 def _innermost(error: jsonschema.ValidationError) -> Iterable[jsonschema.ValidationError]:
