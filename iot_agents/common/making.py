@@ -51,7 +51,7 @@ class Maker:
             return Made(refused=(str(error),))
         for drop in drops:
             self._warn("%s: %s left out: %s", who, drop.field, drop.reason)
-        return self._checked(_merged(entities), who)
+        return self._checked(merged(entities), who)
 
     def _checked(self, entities: Sequence[Entity], who: str) -> Made:
         good: list[Entity] = []
@@ -73,8 +73,11 @@ class Maker:
         _log.debug(message, *details)
 
 
-def _merged(entities: Sequence[Entity]) -> Sequence[Entity]:
-    """Return each id once: brokers differ in what two of one id in a batch mean."""
+def merged(entities: Sequence[Entity]) -> Sequence[Entity]:
+    """Return each id once, later attributes over earlier ones.
+
+    Brokers differ in what two entities of one id in a batch mean.
+    """
     by_id: dict[str, Entity] = {}
     for entity in entities:
         by_id[entity["id"]] = {**by_id.get(entity["id"], {}), **entity}

@@ -26,12 +26,17 @@ class Upsert:
 
 @dataclass
 class NgsiReceiver:
-    """What came, in order; `respond` returns the answer to a batch, None for 204."""
+    """What came, in order.
+
+    `respond` returns the answer to a batch, None for 204; while `hold` is there and not set,
+    batches wait for their answer.
+    """
 
     url: str = ""
     upserts: list[Upsert] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     respond: Respond = lambda _: None
+    hold: asyncio.Event | None = None
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -57,6 +62,8 @@ class NgsiReceiver:
 
     async def upsert(self, request: web.Request) -> web.Response:
         """Answer POST /entityOperations/upsert."""
+        if self.hold is not None:
+            await self.hold.wait()
         entities = tuple(await request.json())
         answer = self.respond(entities)
         if answer is not None and answer.status >= 400:

@@ -1,0 +1,109 @@
+"""What is provisioned of a device, compiled once: how its measures become entities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from iot_agents.common.mapping import model
+from iot_agents.common.mapping.codec import Codec
+from iot_agents.common.mapping.provisioned import compile_mapping
+from iot_agents.common.measure import Measure
+from iot_agents.common.registry_rows import Known
+
+
+class Unusable(Exception):
+    """A measure cannot become entities; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the measures of one device become entities.
+
+    Attributes:
+        mapping: of the provisioned attributes; None when a mapping file is to be found.
+        codec: decodes the device's bytes for them.
+        file: name of the mapping file the device asks for; empty takes the one that fits.
+        constants: makes the entity of the static attributes, which a mapping file does not.
+        constant_names: what `mapping` makes of static attributes.
+        device: what mappings read under `device`.
+    """
+
+    mapping: model.Mapping | None
+    codec: Codec | None
+    file: str
+    constants: model.Mapping | None
+    constant_names: frozenset[str]
+    device: Mapping[str, Any]
+
+
+class Plans:
+    """The plans of the devices that send."""
+
+    def __init__(self, mappings: model.Mappings) -> None:
+        self._mappings = mappings
+        self._made: WeakKeyDictionary[Known, Plan] = WeakKeyDictionary()
+
+    def of(self, known: Known) -> Plan:
+        """Return the plan of a device.
+
+        Raises:
+            Unusable: the device asks for a codec that is not there.
+            InvalidMapping: an expression does not parse.
+        """
+        plan = self._made.get(known)
+        if plan is None:
+            plan = self._made[known] = self._make(known)
+        return plan
+
+    def find(self, plan: Plan, measure: Measure) -> model.Mapping | None:
+        """Return the mapping file for a measure, None when none accepts it.
+
+        Raises:
+            Unusable: the device asks for a file that is not there.
+            MappingError: the condition of a mapping fails on the payload.
+        """
+        if not plan.file:
+            return self._mappings.find(measure.source, measure.payload)
+        mapping = self._mappings.get(plan.file)
+        if mapping is None:
+            raise Unusable(f"there is no mapping {plan.file!r:.80}, which the device asks for")
+        return mapping
+
+    def _make(self, known: Known) -> Plan:
+        # What a network server decodes has names nobody chose: only the provisioned ones count.
+        in_force = {"explicitAttrs": True, **known.in_force}
+        name, static = known.device.device_id, in_force["static_attributes"]
+        mapping = constants = None
+        names: frozenset[str] = frozenset()
+        if in_force["attributes"]:
+            mapping = compile_mapping(in_force, name=name)
+            active = {each.get("name") or each["object_id"] for each in in_force["attributes"]}
+            names = frozenset(element["name"] for element in static) - active
+        elif static:
+            constants = compile_mapping(in_force, name=name)
+        return Plan(
+            mapping,
+            self._codec(known),
+            str(known.device.internal("rigel").get("mapping", "")),
+            constants,
+            names,
+            {
+                **known.in_force,
+                "id": name,
+                "type": in_force.get("entity_type"),
+                "subservice": known.device.service_path,
+            },
+        )
+
+    def _codec(self, known: Known) -> Codec | None:
+        lorawan = known.device.internal("lorawan")
+        name = lorawan.get("codec") or lorawan.get("data_model")
+        if not isinstance(name, str) or name == "application_server":
+            return None
+        codec = self._mappings.codec(name)
+        if codec is None:
+            raise Unusable(f"there is no codec {name!r:.80}, which the device asks for")
+        return codec
