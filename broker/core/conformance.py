@@ -1,112 +1,86 @@
-"""Show an entity as an earlier version of the standard knows it (clause 4.3.6.8).
-
-What the version does not know yet is left out or, where it is the type of an attribute, turned
-into a Property or a Relationship with the same value.
-"""
+"""Entities for clients of earlier versions of the standard (clause 4.3.6.8)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-from broker.core.attribute import Instance
-from broker.core.identifiers import DEFAULT_INSTANCE, ExpandedEntity, Iri
+from broker.core.errors import InvalidRequest
+from broker.core.identifiers import DEFAULT_INSTANCE, ExpandedEntity
 from broker.core.vocabulary import KINDS
-
-if TYPE_CHECKING:
-    from broker.core.ld_context import LdContext
 
 Version = tuple[int, int]
 
-LATEST: Final[Version] = (1, 9)
-_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
-_SEVERAL: Final[Version] = (1, 3)
-"""When entities got several types, and attributes several instances."""
-_SCOPES: Final[Version] = (1, 4)
-_KINDS: Final[Mapping[str, tuple[Version, str]]] = MappingProxyType(
-    {
-        "LanguageProperty": ((1, 4), "Property"),
-        "JsonProperty": ((1, 8), "Property"),
-        "VocabProperty": ((1, 8), "Property"),
-        "ListProperty": ((1, 8), "Property"),
-        "ListRelationship": ((1, 8), "Relationship"),
-    }
-)
-_MEMBERS: Final[Mapping[str, Version]] = MappingProxyType(
-    {
-        "observedAt": (1, 3),
-        "unitCode": (1, 3),
-        "objectType": (1, 8),
-        "valueType": (1, 9),
-        "expiresAt": (1, 9),
-    }
-)
+NATIVE: Version = (1, 9)
+"""The version this broker implements."""
+
+_VERSION = re.compile(r"(\d{1,2})\.(\d{1,3})")
+# What each version brought: members of an entity or an instance, and kinds of attributes with the
+# kind they are shown as before.
+_ENTITY_MEMBERS: Mapping[str, Version] = {"expiresAt": (1, 9), "scope": (1, 4)}
+_MEMBERS: Mapping[str, Version] = {
+    "expiresAt": (1, 9),
+    "valueType": (1, 9),
+    "objectType": (1, 8),
+    "observedAt": (1, 3),
+    "unitCode": (1, 3),
+}
+_KINDS: Mapping[str, tuple[Version, str]] = {
+    "LanguageProperty": ((1, 4), "Property"),
+    "JsonProperty": ((1, 8), "Property"),
+    "VocabProperty": ((1, 8), "Property"),
+    "ListProperty": ((1, 8), "Property"),
+    "ListRelationship": ((1, 8), "Relationship"),
+}
+_MULTIPLE: Version = (1, 3)
 
 
-def parse_version(text: str) -> Version | None:
-    """Read a version such as `1.5`; None when it is none."""
-    match = _VERSION.fullmatch(text)
-    return None if match is None else (int(match[1]), int(match[2]))
+def parse_version(text: str) -> Version:
+    """Read a version such as `1.5`; a later one than the native means the native one.
 
-
-def conform(entity: ExpandedEntity, ld_context: LdContext, version: Version) -> ExpandedEntity:
-    """Return an entity as a version knows it, the same object if that is how it is already.
-
-    Args:
-        ld_context: gives vocabulary values the names they have as values of a Property.
+    Raises:
+        InvalidRequest: it is none.
     """
-    if version >= LATEST:
-        return entity
-    conforming = {
-        member: item
-        for member, item in entity.items()
-        if version >= _MEMBERS.get(member, version) and (member != "scope" or version >= _SCOPES)
+    found = _VERSION.fullmatch(text)
+    if found is None:
+        raise InvalidRequest(f"Prefer: expected a version such as ngsi-ld=1.5, got {text!r:.40}")
+    return min((int(found[1]), int(found[2])), NATIVE)
+
+
+def conform(entity: ExpandedEntity, version: Version) -> ExpandedEntity:
+    """Return an entity with nothing in it that came after a version."""
+    shown: dict[str, Any] = {
+        name: value
+        for name, value in entity.items()
+        if _ENTITY_MEMBERS.get(name, version) <= version
     }
-    if version < _SEVERAL:
-        conforming["type"] = entity["type"][:1]
-    names = ld_context.for_types(entity["type"])
-    conforming["attributes"] = _attributes(entity["attributes"], names, version)
-    return entity if conforming == entity else ExpandedEntity(conforming)
+    if version < _MULTIPLE:
+        shown["type"] = entity["type"][:1]
+    shown["attributes"] = _attributes(entity["attributes"], version)
+    return ExpandedEntity(shown)
 
 
-def _attributes(
-    attributes: Mapping[Iri, Mapping[str, Instance]], names: LdContext, version: Version
-) -> dict[Iri, dict[str, Instance]]:
-    return {
-        name: {
-            key: _instance(instance, names, version)
-            for key, instance in _instances(instances, version).items()
-        }
-        for name, instances in attributes.items()
+def _attributes(attributes: Mapping[str, Any], version: Version) -> dict[str, Any]:
+    found = {}
+    for name, instances in attributes.items():
+        if version < _MULTIPLE:
+            key = DEFAULT_INSTANCE if DEFAULT_INSTANCE in instances else next(iter(instances))
+            found[name] = {DEFAULT_INSTANCE: _instance(instances[key], version)}
+        else:
+            found[name] = {key: _instance(one, version) for key, one in instances.items()}
+    return found
+
+
+def _instance(instance: Mapping[str, Any], version: Version) -> dict[str, Any]:
+    shown = {
+        name: value for name, value in instance.items() if _MEMBERS.get(name, version) <= version
     }
-
-
-def _instances(instances: Mapping[str, Instance], version: Version) -> Mapping[str, Instance]:
-    if version >= _SEVERAL:
-        return instances
-    key = DEFAULT_INSTANCE if DEFAULT_INSTANCE in instances else next(iter(instances))
-    return {DEFAULT_INSTANCE: instances[key]}
-
-
-def _instance(instance: Instance, names: LdContext, version: Version) -> Instance:
-    conforming = {
-        member: item
-        for member, item in instance.items()
-        if version >= _MEMBERS.get(member, version)
-    }
-    since, kind = _KINDS.get(instance["type"], (version, ""))
+    kind = instance["type"]
+    since, fallback = _KINDS.get(kind, (version, kind))
     if version < since:
-        value = conforming.pop(KINDS[instance["type"]].value)
-        conforming["type"] = kind
-        conforming[KINDS[kind].value] = _value(instance["type"], value, names)
+        shown["type"] = fallback
+        shown[KINDS[fallback].value] = shown.pop(KINDS[kind].value)
     if "attributes" in instance:
-        conforming["attributes"] = _attributes(instance["attributes"], names, version)
-    return conforming
-
-
-def _value(kind: str, value: Any, names: LdContext) -> Any:
-    if kind != "VocabProperty":
-        return value
-    return names.compact(value) if isinstance(value, str) else [names.compact(v) for v in value]
+        shown["attributes"] = _attributes(instance["attributes"], version)
+    return shown
