@@ -10,7 +10,6 @@ from broker.core import fragments, projection
 from broker.core.entity import expand_entity
 from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.ld_context import CORE, LdContext, build
-from broker.core.linked_entities import targets
 from broker.core.representations import Representation, render
 
 ID = "urn:ngsi-ld:Building:1"
@@ -426,28 +425,3 @@ def test_linked_entities_are_projected_by_what_stands_in_braces(
 
     assert document is not None
     assert document["at"] == at
-
-
-def test_a_join_needs_what_the_shown_relationships_point_to() -> None:
-    entity = building(
-        at={"object": CITY},
-        many=[{"object": ["urn:x:1", CITY]}, {"object": "urn:x:2", "datasetId": "urn:d:1"}],
-        listed={"objectList": ["urn:x:3"]},
-        hidden={"object": "urn:x:4"},
-        name="x",
-    )
-    chosen = Representation(
-        projection=projection.parse(CORE, omit="hidden,at{name}", join_level=1),
-        dataset_ids=frozenset({"@none"}),
-    )
-
-    found = targets(entity, chosen)
-
-    assert list(found) == [CITY, "urn:x:1", "urn:x:3"]
-    name = CORE.expand("name")
-    assert found[Iri(CITY)].projection == projection.Projection(omit={name: None})
-    assert found[Iri("urn:x:1")].projection is None
-
-
-def test_a_join_without_a_projection_shows_linked_entities_alike() -> None:
-    assert targets(building(at={"object": CITY}), CONCISE) == {CITY: CONCISE}
