@@ -6,14 +6,14 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rigel import config, logs, up
-from rigel.demo.run import NotOurs, run_demo
-from rigel.ports import PortTaken
+from rigel.demo.run import run_demo
+from rigel.failures import explanation
 from rigel.settings import Settings
 
 _DESCRIPTION = """\
@@ -35,7 +35,7 @@ Settings come from RIGEL_* variables and from rigel.yaml; docs/reference/setting
 _FAILED = 1
 _MISUSED = 2
 
-Command = Callable[[Settings, argparse.Namespace], Awaitable[int]]
+Command = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,10 +124,13 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_COMMANDS[given.command](settings, given))
-    except (PortTaken, NotOurs) as error:
-        return _complain(str(error), _FAILED)
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _complain("stopped before it was done", _FAILED)
+    except Exception as error:
+        said = explanation(error)
+        if said is None:
+            raise
+        return _complain(said, _FAILED)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -10,10 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from iot_agents.server import serve as serve_agents
-
 from broker.server import serve as serve_broker
 from broker.settings import Settings as BrokerSettings
+from iot_agents.server import serve as serve_agents
 from rigel.ports import Port, free_port, refuse_taken
 from rigel.settings import Settings
 from smart_data_models.context import CONTEXT_PATH, product_context
@@ -104,7 +103,11 @@ async def run(settings: Settings, roles: Collection[str]) -> AsyncIterator[Runni
     running = Running()
     async with AsyncExitStack() as stack:
         if BROKER in roles:
-            own = await stack.enter_async_context(serve_broker(_broker_settings(settings, roles)))
+            settings = _with_port(settings)
+            bundled = _bundled(settings.broker.port)
+            own = await stack.enter_async_context(
+                serve_broker(_broker_settings(settings, roles), bundled=bundled)
+            )
             running = replace(running, broker=_reachable(own.url))
             settings = _using(settings, running.broker)
         if watching := frozenset(roles).intersection(SUBSCRIBERS):
