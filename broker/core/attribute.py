@@ -6,7 +6,7 @@ is read to `{dataset_id: instance}` in the shape given in `core.entity`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -49,8 +49,9 @@ def read_attribute(reader: Reader, iri: Iri, value: Any, where: str, depth: int 
         BadRequestData: see the clauses; the detail names the path below `where`.
     """
     if type(value) is dict:
-        dataset_id = value.get("datasetId")
-        key = DEFAULT_INSTANCE if dataset_id is None else _dataset_key(dataset_id, where)
+        key = value.get("datasetId", DEFAULT_INSTANCE)
+        if key != DEFAULT_INSTANCE:
+            key = _dataset_key(key, where)
         return {key: _read_instance(reader, iri, value, where, depth)}
     if type(value) is list and are_instances(value):
         return _read_array(reader, iri, value, where, depth)
@@ -66,6 +67,7 @@ def read_fragment(reader: Reader, iri: Iri, value: Any, where: str) -> Instances
         BadRequestData: see `read_attribute`.
     """
     documents = value if type(value) is list else [value]
+    _check_count(documents, where)
     instances: Instances = {}
     for place, document in enumerate(documents):
         path = f"{where}[{place}]" if documents is value else where
@@ -92,13 +94,13 @@ def read_bare(reader: Reader, value: Any, where: str) -> Instance | Bare | None:
         BadRequestData: it is null, or its nesting is too deep.
     """
     kind = type(value)
+    if value in (NGSI_LD_NULL, [NGSI_LD_NULL]):
+        reader.null(where)
+        return None
     if kind is dict or kind is list:
         reader.scan(value, where)
     elif value is None:
         raise BadRequestData(f"{where}: expected an attribute, got null")
-    elif value == NGSI_LD_NULL:
-        reader.null(where)
-        return None
     if reader.whole:
         return settle_value(value, where)
     return Bare(value, reader, where)
@@ -110,10 +112,12 @@ def read_simplified(reader: Reader, value: Any, where: str) -> Instances:
     Raises:
         BadRequestData: a wrapped value is none of its kind.
     """
-    if type(value) is dict and len(value) == 1 and type(value.get("dataset")) is dict:
+    datasets = value.get("dataset") if type(value) is dict and len(value) == 1 else None
+    if type(datasets) is dict and datasets:
+        _check_count(datasets, where)
         return {
             _dataset_key(key, where): _read_simplified_value(reader, item, f"{where}.dataset.{key}")
-            for key, item in value["dataset"].items()
+            for key, item in datasets.items()
         }
     return {DEFAULT_INSTANCE: _read_simplified_value(reader, value, where)}
 
@@ -170,20 +174,23 @@ def _dataset_key(dataset_id: Any, where: str) -> str:
 def _read_array(
     reader: Reader, iri: Iri, documents: list[Any], where: str, depth: int
 ) -> Instances:
-    if len(documents) > vocabulary.MAX_INSTANCES:
-        raise BadRequestData(f"{where}: more than {vocabulary.MAX_INSTANCES} instances")
+    _check_count(documents, where)
     instances: Instances = {}
     for place, document in enumerate(documents):
         path = f"{where}[{place}]"
         if type(document) is not dict:
             raise BadRequestData(f"{path}: expected an attribute instance, got {document!r:.80}")
-        dataset_id = document.get("datasetId")
-        key = DEFAULT_INSTANCE if dataset_id is None else _dataset_key(dataset_id, path)
+        key = _dataset_key(document.get("datasetId", DEFAULT_INSTANCE), path)
         if key in instances:
             instance = "the default instance" if key == DEFAULT_INSTANCE else f"datasetId {key}"
             raise BadRequestData(f"{path}: {instance} is there twice")
         instances[key] = _read_instance(reader, iri, document, path, depth)
     return instances
+
+
+def _check_count(instances: Sized, where: str) -> None:
+    if len(instances) > vocabulary.MAX_INSTANCES:
+        raise BadRequestData(f"{where}: more than {vocabulary.MAX_INSTANCES} instances")
 
 
 def are_instances(items: list[Any]) -> bool:

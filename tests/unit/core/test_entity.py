@@ -456,6 +456,11 @@ def test_a_proof_keeps_its_value_and_its_sealed_members() -> None:
             id="5.5.8 datasetId null",
         ),
         pytest.param(
+            {"type": "Property", "value": 1, "datasetId": None},
+            "speed.datasetId: expected a URI",
+            id="5.2.1 datasetId JSON null",
+        ),
+        pytest.param(
             {"datasetId": "urn:d:1", "street": "x"},
             "speed: expected the value",
             id="4.5.5 datasetId without a value",
@@ -793,6 +798,7 @@ def test_what_is_too_much_is_refused(members: dict[str, Any]) -> None:
     "value",
     [
         pytest.param(NULL, id="4.5.3.3"),
+        pytest.param([NULL], id="4.5.0 array"),
         pytest.param({"type": "Property", "value": NULL}, id="4.5.2.2"),
         pytest.param({"value": NULL}, id="4.5.2.3"),
         pytest.param({"type": "GeoProperty", "value": NULL}, id="4.5.2.2 GeoProperty"),
@@ -949,12 +955,24 @@ def test_a_proof_may_be_replaced_on_its_own() -> None:
             },
             id="several instances",
         ),
+        pytest.param(
+            {"dataset": {}}, {"@none": {"type": "Property", "value": {"dataset": {}}}}, id="none"
+        ),
     ],
 )
 def test_a_simplified_attribute_is_read_by_its_looks(value: Any, instances: Any) -> None:
     fragment = expand_simplified(entity(speed=value), CORE)
 
     assert fragment["attributes"] == {SPEED: instances}
+
+
+def test_simplified_and_partial_documents_have_no_more_instances_than_others() -> None:
+    keys = [f"urn:d:{number}" for number in range(vocabulary.MAX_INSTANCES + 1)]
+
+    with pytest.raises(BadRequestData, match="more than"):
+        expand_simplified(entity(speed={"dataset": dict.fromkeys(keys, 1)}), CORE)
+    with pytest.raises(BadRequestData, match="more than"):
+        attribute_of([{"value": 1, "datasetId": key} for key in keys])
 
 
 def test_a_simplified_entity_needs_id_and_type_and_its_own_id() -> None:
