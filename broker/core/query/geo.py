@@ -36,6 +36,9 @@ RELATIONS = frozenset(
 Relation = Callable[[Any], bool]
 """Tells whether a GeoJSON geometry of an entity has the relation asked for."""
 
+ShapeDistance = Callable[[bytes], float]
+"""Measures to a geometry that is still encoded."""
+
 _DEPTHS = {
     "Point": 0,
     "MultiPoint": 1,
@@ -149,10 +152,15 @@ def boxes(query: GeoQuery) -> tuple[Box, ...] | None:
     """Return the boxes one of which a matching geometry touches; None where any place may match."""
     if query.relation == "disjoint" or query.min_distance is not None:
         return None
-    west, south, east, north = draw(query.geometry).bounds
     if query.max_distance is None:
-        return (Box(west, south, east, north),)
-    high = query.max_distance * _MARGIN / METRES_PER_DEGREE
+        return (Box(*draw(query.geometry).bounds),)
+    return boxes_around(query.geometry, query.max_distance)
+
+
+def boxes_around(geometry: Geometry, metres: float) -> tuple[Box, ...]:
+    """Return the boxes one of which is touched by all that is within a distance."""
+    west, south, east, north = draw(geometry).bounds
+    high = metres * _MARGIN / METRES_PER_DEGREE
     south, north = south - high, north + high
     farthest = max(abs(south), abs(north))
     if farthest >= _POLE or high >= _POLE:

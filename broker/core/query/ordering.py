@@ -13,8 +13,9 @@ Deviates: 4.23.1 names the ICU root collation as the default; texts sort by code
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from broker.core.errors import BadRequestData
 from broker.core.identifiers import DEFAULT_INSTANCE, ExpandedEntity
@@ -26,11 +27,19 @@ from broker.core.query.path import Expand, parse_path
 from broker.core.query.scanner import Scanner
 from broker.core.query.values import RELATIONSHIPS, VALUE_MEMBERS, Rank, Ranked, ranked
 
+T = TypeVar("T")
+
 MAX_KEYS = 16
 """Terms of one ordering."""
 
 SortKey = tuple[Any, ...]
 """What an entity is sorted by; None in its place means that there is nothing to sort by."""
+
+_MEMBER = "member"
+"""Stands for the attribute type of an entity's own members, which are in no language."""
+
+_OBJECTS = {"GeoProperty": 1, "LanguageProperty": 2}
+"""Attribute types whose values are objects, as they follow other objects."""
 
 _DIRECTIONS = {
     "asc": (False, False),
@@ -92,29 +101,31 @@ def _term(
 
 
 def sort(
-    entities: Sequence[ExpandedEntity],
+    entities: Iterable[ExpandedEntity],
     order: Sequence[OrderBy],
     dataset_ids: frozenset[str] = frozenset(),
 ) -> list[ExpandedEntity]:
     """Return the entities in an order; only instances with the given datasetIds count."""
-    found = list(entities)
-    for term in reversed(order):
-        key = compile_key(term, dataset_ids)
-        there: list[tuple[SortKey, ExpandedEntity]] = []
-        absent: list[ExpandedEntity] = []
-        for entity in found:
-            value = key(entity)
-            if value is None:
-                absent.append(entity)
-            else:
-                there.append((value, entity))
-        there.sort(key=_key_of_pair, reverse=term.descending)
-        found = [entity for _, entity in there] + absent
-    return found
+    keys = [compile_key(term, dataset_ids) for term in order]
+    keyed = [(tuple(key(entity) for key in keys), entity) for entity in entities]
+    return sort_keyed(keyed, order)
 
 
-def _key_of_pair(pair: tuple[SortKey, ExpandedEntity]) -> SortKey:
-    return pair[0]
+def sort_keyed(
+    keyed: Iterable[tuple[tuple[SortKey | None, ...], T]], order: Sequence[OrderBy]
+) -> list[T]:
+    """Return items in an order, given their keys, one for each term."""
+    found = list(keyed)
+    for place, term in reversed(list(enumerate(order))):
+        there = [item for item in found if item[0][place] is not None]
+        absent = [item for item in found if item[0][place] is None]
+        there.sort(key=partial(_key_at, place), reverse=term.descending)
+        found = there + absent
+    return [item for _, item in found]
+
+
+def _key_at(place: int, item: tuple[tuple[SortKey | None, ...], object]) -> SortKey:
+    return item[0][place] or ()
 
 
 def compile_key(
@@ -150,8 +161,10 @@ def _value_key(collation: str | None) -> Callable[[str, Any], Ranked]:
     def key(kind: str, value: Any) -> Ranked:
         if kind in RELATIONSHIPS and isinstance(value, str):
             return Ranked(Rank.REFERENCE, value)
+        if kind in _OBJECTS:
+            return Ranked(Rank.OBJECT, _OBJECTS[kind])
         found = ranked(value)
-        if collate is not None and found.rank is Rank.TEXT:
+        if collate is not None and found.rank is Rank.TEXT and kind != _MEMBER:
             return Ranked(Rank.TEXT, collate(found.key))
         return found
 
@@ -161,37 +174,38 @@ def _value_key(collation: str | None) -> Callable[[str, Any], Ranked]:
 def _target(
     entity: ExpandedEntity, path: Path, dataset_ids: frozenset[str]
 ) -> tuple[str, Any] | None:
-    """Return the kind and value that a path leads to: of several instances, of the first one."""
+    """Return the kind and value that a path leads to first, the default instance before others."""
     first, *names = path.names
     if ":" not in first:
         return None if names or path.trailing else _member(entity, first)
-    instances: Mapping[str, Mapping[str, Any]] = entity["attributes"].get(first, {})
-    if dataset_ids:
-        instances = {key: one for key, one in instances.items() if key in dataset_ids}
+    found = [
+        (key, instance)
+        for key, instance in _ordered(entity["attributes"].get(first, {}))
+        if not dataset_ids or key in dataset_ids
+    ]
     for name in names:
-        found = _first(instances)
-        if found is None:
-            return None
-        dataset_id, instance = found
         if ":" not in name:
-            return None if path.trailing else _instance_member(name, dataset_id, instance)
-        instances = instance.get("attributes", {}).get(name, {})
-    found = _first(instances)
-    if found is None:
-        return None
-    kind = found[1]["type"]
-    return _inside(kind, found[1][VALUE_MEMBERS[kind]], path.trailing)
+            return None if path.trailing or not found else _instance_member(name, *found[0])
+        found = [
+            below
+            for _, instance in found
+            for below in _ordered(instance.get("attributes", {}).get(name, {}))
+        ]
+    for _, instance in found:
+        kind = instance["type"]
+        target = _inside(kind, instance[VALUE_MEMBERS[kind]], path.trailing)
+        if target is not None:
+            return target
+    return None
 
 
 def _member(entity: ExpandedEntity, name: str) -> tuple[str, Any] | None:
     value = entity.get(name)
-    if value is None:
+    if not value:
         return None
     if name == "type":
-        return "Property", " ".join(sorted(value))
-    if name == "scope" and not isinstance(value, str):
-        return ("Property", value[0]) if value else None
-    return "Property", value
+        return _MEMBER, " ".join(sorted(value))
+    return _MEMBER, value[0] if isinstance(value, list) else value
 
 
 def _instance_member(
@@ -202,13 +216,10 @@ def _instance_member(
     return ("Property", instance[name]) if name in instance else None
 
 
-def _first(
+def _ordered(
     instances: Mapping[str, Mapping[str, Any]],
-) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the default instance, or else the first by datasetId."""
-    if DEFAULT_INSTANCE in instances:
-        return DEFAULT_INSTANCE, instances[DEFAULT_INSTANCE]
-    return min(instances.items(), key=lambda item: item[0], default=None)
+) -> list[tuple[str, Mapping[str, Any]]]:
+    return sorted(instances.items(), key=lambda item: (item[0] != DEFAULT_INSTANCE, item[0]))
 
 
 def _inside(kind: str, value: Any, trailing: tuple[str, ...]) -> tuple[str, Any] | None:

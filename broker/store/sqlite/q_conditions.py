@@ -283,12 +283,14 @@ class Related:
 
     Attributes:
         boxes: as in `Boxes`; they spare the function most shapes. None if it may be anywhere.
+        first_only: only the first instance of the attribute counts.
     """
 
     tenant: int
     attribute: int
     function: str
     boxes: tuple[tuple[float, float, float, float], ...]
+    first_only: bool = False
     exact: bool = True
 
     def check(self, seq: str) -> Sql | None:
@@ -297,7 +299,8 @@ class Related:
         return Sql(
             "EXISTS (SELECT 1 FROM value AS v NOT INDEXED CROSS JOIN place AS p ON p.id = v.place"
             f" WHERE v.tenant = ? AND v.attribute = ? AND v.path = 0 AND v.seq = {seq}"
-            f" AND v.place IS NOT NULL AND ({boxes}) AND {self.function}(p.shape))",
+            f" AND v.place IS NOT NULL{' AND v.n = 0' if self.first_only else ''}"
+            f" AND ({boxes}) AND {self.function}(p.shape))",
             (self.tenant, self.attribute, *(number for box in self.boxes for number in box)),
         )
 

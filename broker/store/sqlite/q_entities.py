@@ -65,7 +65,7 @@ class Translated:
 
 def translate(
     connection: sqlite3.Connection, terms: Terms, tenant: int, query: EntityQuery
-) -> Translated:
+) -> tuple[Translated, Leaves]:
     """Translate a query, looking up what its names stand for."""
     type_sets = _type_sets(terms, query.selectors)
     leaves = Leaves(connection, terms, tenant, type_sets=type_sets, views=bool(query.dataset_ids))
@@ -83,7 +83,7 @@ def translate(
     )
     conditions = tuple(cheapest_first(condition for condition in found if condition != ALWAYS))
     typed = next((one for one in conditions if isinstance(one, Typed)), None)
-    return Translated(conditions, typed, exact)
+    return Translated(conditions, typed, exact), leaves
 
 
 def _type_sets(terms: Terms, selectors: Iterable[EntitySelector]) -> tuple[int, ...] | None:

@@ -129,11 +129,20 @@ class Leaves:
 
         return self.function(test)
 
-    def function(self, test: Callable[[Any], bool]) -> str:
-        """Make a test on a value callable from SQL and return its name."""
+    def function(self, test: Callable[[Any], SqlValue]) -> str:
+        """Make a function of a value callable from SQL and return its name."""
         name = f"test{next(self._functions)}"
         self._connection.create_function(name, 1, test, deterministic=True)
         return name
+
+    def has(self, attribute: int, number: int, head: bytes) -> bool:
+        """Tell whether any entity of the tenant has a certain head at a path."""
+        (found,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM value INDEXED BY value_order"
+            " WHERE tenant = ? AND attribute = ? AND path = ? AND value = ?)",
+            (self._tenant, attribute, number, head),
+        ).fetchone()
+        return bool(found)
 
     def scope_rows(self, where: Sql) -> Condition:
         """Return the condition that one of the entity's scopes has some property."""
@@ -162,7 +171,7 @@ class Leaves:
                 f"{_COMPARABLE} AND $v {_operator(lower)} ? AND $v {_operator(upper)} ?",
                 (_bound(lower.literal), _bound(upper.literal)),
             )
-            marked = tuple(one for one in (SEVERAL, OPAQUE) if self._has(attribute, number, one))
+            marked = tuple(one for one in (SEVERAL, OPAQUE) if self.has(attribute, number, one))
             yield Window(
                 self._rows(attribute, number, where),
                 self._holding(attribute, number, marked) if marked else None,
@@ -209,9 +218,9 @@ class Leaves:
     def _inside(self, attribute: int, root: int, leaf: QLeaf, found: Condition) -> Condition:
         """Add what a trailing path may reach in values whose inside is not indexed by path."""
         others: list[Condition] = []
-        if self._has(attribute, root, OPAQUE):
+        if self.has(attribute, root, OPAQUE):
             others.append(self._holding(attribute, root, (OPAQUE,)))
-        if self._has(attribute, root, LANGUAGES):
+        if self.has(attribute, root, LANGUAGES):
             others.append(self._language(attribute, root, leaf))
         return Either((found, *others)) if others else found
 
@@ -241,7 +250,7 @@ class Leaves:
     ) -> Condition:
         """Add the values whose elements are not indexed, where there are any."""
         found = self._rows(attribute, number, where, exact=exact)
-        unknown = tuple(head for head in heads if self._has(attribute, number, head))
+        unknown = tuple(head for head in heads if self.has(attribute, number, head))
         return Either((found, self._holding(attribute, number, unknown))) if unknown else found
 
     def _unequal(self, attribute: int, number: int, leaf: Equals) -> Condition:
@@ -255,7 +264,7 @@ class Leaves:
             f" AND {equal.text.replace('$v', '+w.value')}))"
         )
         params = (ARRAY, LANGUAGES, *equal.params)
-        exact = not any(self._has(attribute, number, head) for head in (OPAQUE, LONG_ARRAY))
+        exact = not any(self.has(attribute, number, head) for head in (OPAQUE, LONG_ARRAY))
 
         def rows(where: Sql, *, by_value: bool) -> Rows:
             text = f"{_HEAD} AND {where.text} AND {no_element}"
@@ -365,14 +374,6 @@ class Leaves:
     def _holding(self, attribute: int, number: int, heads: Sequence[bytes]) -> Rows:
         where = Sql(f"$v IN ({marks(heads)})", tuple(heads))
         return self._rows(attribute, number, where, exact=False)
-
-    def _has(self, attribute: int, number: int, head: bytes) -> bool:
-        (found,) = self._connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM value INDEXED BY value_order"
-            " WHERE tenant = ? AND attribute = ? AND path = ? AND value = ?)",
-            (self._tenant, attribute, number, head),
-        ).fetchone()
-        return bool(found)
 
 
 def cheapest_first(conditions: Iterable[Condition]) -> list[Condition]:

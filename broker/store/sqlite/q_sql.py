@@ -15,16 +15,18 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
 from broker.core.errors import TooComplexQuery
 from broker.core.identifiers import ExpandedEntity, Iri
-from broker.core.query import evaluate
+from broker.core.query import evaluate, ordering
 from broker.core.query.entity_query import EntityQuery
 from broker.store.sqlite.index_terms import Terms
 from broker.store.sqlite.q_conditions import Condition, Sql, Typed, filtered
-from broker.store.sqlite.q_entities import Translated, translate
+from broker.store.sqlite.q_entities import translate
+from broker.store.sqlite.q_order import Order
 
 FEW = 2000
 """What a condition may find to be read whole for a page; more is walked through."""
@@ -39,6 +41,9 @@ MAX_EVALUATED = 100_000
 """Entities that one query may have the evaluator look at."""
 
 _OPERATIONS_PER_CALL = 1_000_000
+
+_FIRST_CIRCLE, _NEXT_CIRCLE, _LAST_CIRCLE = 250.0, 4.0, 20_000_000.0
+"""Metres of the radius in which the nearest are sought first, how it grows, and when to give up."""
 
 Row = tuple[int, Iri]
 """An entity's row number and id."""
@@ -67,9 +72,9 @@ def page(
     """
     with bounded(connection):
         search = Search(connection, terms, tenant, query)
-        if search.translated.exact:
-            return search.rows(limit, offset, after)
-        return search.evaluated(limit, offset, after)
+        if query.order:
+            return search.in_order(limit, offset)
+        return search.fetch(search.plan(after).select, limit, offset)
 
 
 def count(connection: sqlite3.Connection, terms: Terms, tenant: int, query: EntityQuery) -> int:
@@ -133,29 +138,82 @@ class Search:
         self._terms = terms
         self._tenant = tenant
         self._query = query
-        self.translated: Translated = translate(connection, terms, tenant, query)
+        self.translated, self._leaves = translate(connection, terms, tenant, query)
 
-    def rows(self, limit: int, offset: int, after: int | None) -> list[Row]:
-        """Return a page without the evaluator."""
-        select = self.plan(after).select
+    def fetch(self, select: Sql, limit: int, offset: int) -> list[Row]:
+        """Return a page of what a SELECT of `seq` finds and the evaluator, if needed, lets pass."""
+        if not self.translated.exact:
+            passing = ((seq, entity["id"]) for seq, entity in self._matching(select))
+            return list(islice(passing, offset, offset + limit))
         sql = (
             f"SELECT e.seq, e.id FROM ({select.text} LIMIT ? OFFSET ?) AS c"
             " CROSS JOIN entity AS e ON e.seq = c.seq"
         )
         return list(self._connection.execute(sql, (*select.params, limit, offset)))
 
-    def evaluated(self, limit: int, offset: int, after: int | None) -> list[Row]:
-        """Return a page of what the evaluator lets pass."""
-        found: list[Row] = []
-        skipped = 0
-        for seq, entity in self._matching(self.plan(after).select):
-            if skipped < offset:
-                skipped += 1
+    def in_order(self, limit: int, offset: int) -> list[Row]:
+        """Return a page in the order asked for."""
+        order = Order(self._terms, self._tenant, self._query, self.translated, self._leaves)
+        plan = self.plan(None)
+        if order.terms is None:
+            return self._sorted_here(plan.select, limit, offset)
+        if not order.terms:
+            return self.fetch(plan.select, limit, offset)
+        if plan.few:
+            return self.fetch(order.sorted(plan.select), limit, offset)
+        walks = order.walks(self._walk(None))
+        if walks is not None:
+            return self._one_after_the_other(order, walks, limit, offset)
+        nearest = self._nearest(order, limit, offset)
+        return self.fetch(order.sorted(plan.select), limit, offset) if nearest is None else nearest
+
+    def _one_after_the_other(
+        self, order: Order, walks: tuple[Sql, Sql | None], limit: int, offset: int
+    ) -> list[Row]:
+        """Read on in the entities without the first value where those with it do not suffice."""
+        there, absent = walks
+        others = [
+            condition
+            for condition in self.translated.conditions
+            if not (condition is self.translated.typed and order.knows_types())
+        ]
+        select = filtered(there, others)
+        found = self.fetch(select, offset + limit, 0)
+        if len(found) < offset + limit and absent is not None:
+            found += self.fetch(absent, offset + limit - len(found), 0)
+        return found[offset:]
+
+    def _nearest(self, order: Order, limit: int, offset: int) -> list[Row] | None:
+        """Look for the nearest in growing circles; None if they come to the whole globe."""
+        metres = _FIRST_CIRCLE
+        while metres < _LAST_CIRCLE:
+            around = order.around(metres)
+            if around is None:
+                return None
+            boxes, within = around
+            source = boxes.source()
+            metres *= _NEXT_CIRCLE
+            if source is None or self.estimate(source, offset + limit) < offset + limit:
                 continue
-            found.append((seq, entity["id"]))
-            if len(found) == limit:
-                break
-        return found[:limit]
+            ordered = Sql(
+                f"SELECT DISTINCT s.seq AS seq FROM ({source.text}) AS s ORDER BY s.seq",
+                source.params,
+            )
+            select = filtered(ordered, [within, *self.translated.conditions])
+            found = self.fetch(order.sorted(select), offset + limit, 0)
+            if len(found) == offset + limit:
+                return found[offset:]
+        return None
+
+    def _sorted_here(self, select: Sql, limit: int, offset: int) -> list[Row]:
+        """Sort by what the index does not know."""
+        query = self._query
+        keys = [ordering.compile_key(term, query.dataset_ids) for term in query.order]
+        keyed = [
+            (tuple(key(entity) for key in keys), (seq, entity["id"]))
+            for seq, entity in self._matching(select)
+        ]
+        return ordering.sort_keyed(keyed, query.order)[offset : offset + limit]
 
     def count(self) -> int:
         """Count what matches."""
