@@ -43,6 +43,9 @@ class Engine(Protocol):
             now: the time of what does not say when it was observed.
         """
 
+    def start(self, now: Instant | None) -> None:
+        """Begin: the present state was told; `now` is None if nothing was observed yet."""
+
     def forget(self, binding: str, entity_id: str, now: Instant) -> None:
         """Take that an entity no longer exists."""
 

@@ -70,7 +70,7 @@ class Intake:
         self._tick = tick
         self._queue: asyncio.Queue[_Queued] = asyncio.Queue(max_waiting)
         self._engine: Engine | None = None
-        self._armed = False
+        self._started = False
         self.counts: Counter[Count] = Counter()
 
     async def take(self, binding: str, observations: Sequence[Observation]) -> None:
@@ -97,9 +97,16 @@ class Intake:
         await self._put(lambda engine: found.update(engine.known(binding)))
         return frozenset(found)
 
-    def arm(self) -> None:
-        """Let things become due: the present state is known, nothing is decided on old news."""
-        self._armed = True
+    async def start(self) -> None:
+        """Let things become due: the present state is known; raises like `take`."""
+        if not self._started:
+            await self._put(self._start)
+            self._started = True
+
+    @property
+    def waiting(self) -> int:
+        """How many steps wait."""
+        return self._queue.qsize()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -142,11 +149,13 @@ class Intake:
     async def _apply(self, batch: Sequence[_Queued]) -> None:
         if self._engine is None:
             self._engine = await self._journal.read(self._build)
+            if self._started:
+                self._start(self._engine)
         engine = self._engine
         self._engine = None  # until the commit has succeeded it holds what the journal does not
         for queued in batch:
             queued.step(engine)
-        if self._armed and self._clock.running:
+        if self._started and self._clock.running:
             engine.advance(self._clock.now(), self._clock.wall())
         changes = engine.drain()
         if changes.statements:
@@ -159,6 +168,9 @@ class Intake:
         for queued in batch:
             if not queued.done.done():  # its caller may have gone
                 queued.done.set_result(None)
+
+    def _start(self, engine: Engine) -> None:
+        engine.start(self._clock.now() if self._clock.running else None)
 
     def _observe(self, engine: Engine, binding: str, observations: Sequence[Observation]) -> None:
         for observation in observations:

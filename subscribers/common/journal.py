@@ -21,6 +21,8 @@ T = TypeVar("T")
 Statement = tuple[str, Sequence[Any]]
 """SQL and its parameters."""
 
+_LOCK_SECONDS: Final = 1.0
+
 COMMON_TABLES: Final = """
 CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), stream INTEGER, wall INTEGER);
 CREATE TABLE definitions (name TEXT PRIMARY KEY, digest TEXT NOT NULL);
@@ -114,7 +116,9 @@ def _commit(connection: sqlite3.Connection, statements: Iterable[Statement]) -> 
 
 def _open(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
+    )
     try:
         # Two processes with one state would each answer half of the notifications.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -72,12 +72,19 @@ class Keeper:
                 failed = await self._keep(binding) or failed
             if not isinstance(failed, BrokerUnreachable):
                 # A refused subscription may never come to be; the others need not wait for it.
-                self._intake.arm()
+                failed = await self._start() or failed
             if failed is None and not stale_deleted:
                 stale_deleted = await self._delete_stale()
             failures = 0 if failed is None else failures + 1
             pause = self._check_interval if failed is None else wait_after(failures, failed)
             await asyncio.sleep(pause)
+
+    async def _start(self) -> Exception | None:
+        try:
+            await self._intake.start()
+        except (Overloaded, NotTaken) as error:
+            return error
+        return None
 
     async def _keep(self, binding: Binding) -> Exception | None:
         """See to one binding and return what was in the way."""

@@ -63,6 +63,7 @@ class KpiEngine:
         self._sources: dict[str, _Observed] = {}
         self._running_interval = Duration.of_seconds(settings.running_interval)
         self._last_running = Instant(0)
+        self._started = False
         for definition in definitions:
             source = definition.content.source
             self._sources.setdefault(source_key(source), _Observed(source))
@@ -99,8 +100,18 @@ class KpiEngine:
             horizon = observed.horizon(now)
             if horizon is not None and at < horizon:
                 outcome = "late"
+            if self._started:
+                for progress in observed.kpis:
+                    progress.begin(at)
             self._tell(observed, members.groups_of(member), at)
         self._outcomes[outcome] += 1
+
+    def start(self, now: Instant | None) -> None:
+        self._started = True
+        if now is not None:
+            for observed in self._sources.values():
+                for progress in observed.kpis:
+                    progress.begin(now)
 
     def forget(self, binding: str, entity_id: str, now: Instant) -> None:
         observed = self._sources[binding]

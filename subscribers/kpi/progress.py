@@ -59,11 +59,16 @@ class Progress:
         if self.open is not None and at < self.open.start:
             self._corrected.update(groups)
 
+    def begin(self, at: Instant) -> None:
+        """Open the first window if none is open: what came before is not known well enough."""
+        if self.open is None:
+            self.open = window_at(self.kpi.window, self._zone, at)
+            self.moved = True
+
     def advance(self, now: Instant) -> list[Write]:
         """Correct the closed window, then close the windows that have ended by now."""
         if self.open is None:
-            self.open = window_at(self.kpi.window, self._zone, now)
-            self.moved = True
+            return []
         writes = self._correct(now)
         while now >= self.open.end:
             writes += self._close(self.open, now)

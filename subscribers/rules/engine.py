@@ -87,6 +87,9 @@ class RulesEngine:
         rule, _, part = binding.partition(".")
         self._live[rule].evaluation.observe(part, observation, now)
 
+    def start(self, now: Instant | None) -> None:
+        """Begin; rules need no preparation."""
+
     def forget(self, binding: str, entity_id: str, now: Instant) -> None:
         rule, _, part = binding.partition(".")
         self._live[rule].evaluation.forget(part, entity_id, now)

@@ -28,6 +28,7 @@ class EngineBench:
         self.engine = build(self.connection)
         self.counts: Counter[Count] = Counter()
         self._sent = 0
+        self.engine.start(None)
 
     def __enter__(self) -> Self:
         return self
@@ -63,10 +64,15 @@ class EngineBench:
         self._sent = rows[-1][0] if rows else self._sent
         return [msgspec.json.decode(body) for _, body in rows]
 
-    def restart(self, build: Callable[[sqlite3.Connection], Engine] | None = None) -> None:
+    def restart(
+        self,
+        build: Callable[[sqlite3.Connection], Engine] | None = None,
+        now: datetime | None = None,
+    ) -> None:
         """Lose what is in memory, and go on, maybe with other definitions."""
         self.build = build or self.build
         self.engine = self.build(self.connection)
+        self.engine.start(None if now is None else to_instant(now))
 
     def rows(self, table: str) -> int:
         """Count the rows of a table."""

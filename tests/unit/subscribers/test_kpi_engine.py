@@ -194,6 +194,24 @@ def test_a_spot_that_changes_its_group_is_counted_in_the_new_one(bench: EngineBe
     assert {entity["refEntity"]["object"] for entity in written} == {OTHER_GROUP}
 
 
+def test_the_first_window_is_that_of_the_first_observation_after_the_start() -> None:
+    with kpi_bench(OCCUPANCY) as bench:
+        tell(bench, 23, "occupied")
+        tell(bench, 25, "occupied")
+
+        (entity,) = bench.advance(at(25))
+
+    assert entity["kpiValue"]["observedAt"] == "2026-05-02T22:00:00.000Z"
+
+
+def test_of_windows_before_the_start_nothing_is_said() -> None:
+    with kpi_bench(OCCUPANCY) as bench:
+        bench.restart(now=at(25))
+        tell(bench, 12, "occupied", now=25)
+
+        assert bench.advance(at(26)) == []
+
+
 def test_without_groups_there_is_one_value_for_all() -> None:
     source = {key: value for key, value in SOURCE.items() if key != "groupBy"}
     everything = {**OCCUPANCY, "source": source}
@@ -282,7 +300,9 @@ def test_a_kpi_that_was_changed_begins_anew_on_what_is_known(bench: EngineBench)
     bench.advance(at(24))
     hourly = defined(kpi_of(OCCUPANCY, window="hour", lateness="10min"))
 
-    bench.restart(lambda connection: KpiEngine(connection, hourly, Settings(running_interval=0)))
+    bench.restart(
+        lambda connection: KpiEngine(connection, hourly, Settings(running_interval=0)), at(25.5)
+    )
     bench.advance(at(25.5))
     (entity,) = bench.advance(at(26))
 
