@@ -81,10 +81,10 @@ async def missing(wanted: Sequence[Expected], client: Client) -> Sequence[str]:
 def _of_rotations(city: City, story: Story) -> Iterator[Expected]:
     """Yield the KPI that counts each single change of every bay, so that none can be missing.
 
-    Its newest value is of the last day that ended a whole day before the story did.
+    Its newest value is of the day before the one in which the story ends.
     """
     local = ZoneInfo(TIME_ZONE)
-    day = (story.end.astimezone(local) - timedelta(days=2)).date()
+    day = (story.end.astimezone(local) - timedelta(days=1)).date()
     for group in city.groups:
         arrivals = sum(
             stay.bay.group == group and stay.start.astimezone(local).date() == day
@@ -119,5 +119,5 @@ def _of_stations(
             status = "AVAILABLE" if change is None else change.status
             free += status == "AVAILABLE"
             at = start if change is None else change.at
-            yield Expected(names.charging_point(evse), "status", status.lower(), at)
+            yield Expected(names.charging_point(evse), "status", status, at)
         yield Expected(names.charging_station(station), "availableCapacity", free, None)

@@ -14,7 +14,7 @@ _FIRST_WAIT: Final = 0.005
 _LONGEST_WAIT: Final = 0.1
 
 Counts = Mapping[str, float]
-"""Metrics by name, each summed over its labels."""
+"""Metrics by name, each summed over its labels; those of an agent also by name and agent."""
 
 
 class NeverTrue(Exception):
@@ -38,7 +38,9 @@ class Facts:
                 text = await response.text()
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
-                    counts[sample.name] = counts.get(sample.name, 0.0) + sample.value
+                    agent = sample.labels.get("agent", "")
+                    for name in {sample.name, f"{sample.name} {agent}".rstrip()}:
+                        counts[name] = counts.get(name, 0.0) + sample.value
         return counts
 
     async def ready(self, limit: float) -> None:
@@ -82,6 +84,14 @@ class Facts:
                 return "" if response.ok else await response.text()
         except ClientError as error:
             return str(error)
+
+
+def everybody_told(counts: Counts) -> bool:
+    """Tell whether the broker has no notification left to deliver."""
+    return (
+        not counts["rigel_broker_notifications_in_memory"]
+        + counts["rigel_broker_subscriptions_behind"]
+    )
 
 
 async def _again() -> AsyncIterator[None]:

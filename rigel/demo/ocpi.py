@@ -95,6 +95,8 @@ def location(station: Station, city: City, at: datetime) -> dict[str, Any]:
                 "connectors": [_connector(at)],
                 "coordinates": _coordinates(bays[evse].longitude, bays[evse].latitude),
                 "physical_reference": bays[evse].key,
+                # OCPI 2.3.0 names the bay so; a 2.2.1 receiver may use it or leave it.
+                "parking": [{"parking_id": bays[evse].key}],
                 "parking_restrictions": ["EV_ONLY"],
                 "last_updated": _date_time(at),
             }

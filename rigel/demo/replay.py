@@ -22,7 +22,7 @@ from aiohttp import ClientError
 
 from rigel.demo import chirpstack
 from rigel.demo.city import City
-from rigel.demo.facts import Counts, Facts
+from rigel.demo.facts import Counts, Facts, everybody_told
 from rigel.demo.ocpi import NotTaken, Operator
 from rigel.demo.story import Event, EvseChange, Story, Uplink
 
@@ -149,7 +149,7 @@ class Replay:
             return (
                 _acknowledged(counts) >= acknowledged
                 and not counts["rigel_agent_pending"]
-                and not counts["rigel_broker_outbox"]
+                and everybody_told(counts)
             )
 
         await self._facts.until(done, "everything delivered", _SECONDS_TO_SETTLE)

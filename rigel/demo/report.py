@@ -32,7 +32,7 @@ class Outcome:
         entities: how many the broker holds, by type.
         indicators: the KeyPerformanceIndicator entities.
         alerts: the Alert entities.
-        arrived: measures the agents brought to the broker.
+        arrived: measures that the broker took, by agent.
         faults: what is not in the broker as it was sent, or was not acknowledged.
         checked: how many attributes were compared with what was sent.
         seconds: how long the replay took.
@@ -41,7 +41,7 @@ class Outcome:
     entities: Mapping[str, int]
     indicators: Sequence[Mapping[str, Any]]
     alerts: Sequence[Mapping[str, Any]]
-    arrived: int
+    arrived: Mapping[str, int]
     faults: Sequence[str]
     checked: int
     seconds: float
@@ -51,7 +51,7 @@ async def count_entities(client: Client) -> Mapping[str, int]:
     """Return how many entities there are of each type."""
     listed = await client.request("GET", "/types")
     return {
-        kind: len([entity async for entity in client.query_entities(type=kind, attrs="type")])
+        kind: len([entity async for entity in client.query_entities(type=kind, pick="id")])
         for kind in sorted(listed["typeList"])
     }
 
@@ -71,11 +71,10 @@ def progress(
         bar = bars.add_task("Replaying", total=(story.end - story.start).total_seconds(), shown="")
 
         def passed(at: datetime) -> None:
-            local = at.astimezone(_LOCAL).strftime("%a %d %b %H:%M")
             bars.update(
                 bar,
                 completed=(at - story.start).total_seconds(),
-                shown=f"{local}, {tallies.sent} sent, {tallies.acknowledged} acknowledged",
+                shown=f"{_shown(at)}, {tallies.sent} sent, {tallies.acknowledged} acknowledged",
             )
 
         yield passed
@@ -126,15 +125,19 @@ def _entities(outcome: Outcome) -> Table:
 
 
 def _measures(outcome: Outcome, tallies: Tallies) -> Table:
-    table = Table("", "sent", "acknowledged", title="Measures", title_justify="left")
-    table.add_row("LoRaWAN over MQTT", str(tallies.mqtt.sent), str(tallies.mqtt.acknowledged))
-    table.add_row("OCPI over HTTP", str(tallies.ocpi.sent), str(tallies.ocpi.acknowledged))
-    table.caption = f"{outcome.arrived} arrived in the broker, in {outcome.seconds:.0f} s"
+    table = Table("", "sent", "acknowledged", "arrived", title="Measures", title_justify="left")
+    for name, tally, agent in (
+        ("LoRaWAN over MQTT", tallies.mqtt, "lorawan"),
+        ("OCPI over HTTP", tallies.ocpi, "ocpi"),
+    ):
+        row = (tally.sent, tally.acknowledged, outcome.arrived[agent])
+        table.add_row(name, *map(str, row))
+    table.caption = f"in {outcome.seconds:.0f} seconds"
     return table
 
 
 def _indicators(indicators: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("indicator", "of", "day", "value", "today", title="KPIs", title_justify="left")
+    table = Table("indicator", "of", "day", "value", "now", title="KPIs", title_justify="left")
     for indicator in sorted(indicators, key=lambda found: str(found["id"])):
         table.add_row(
             str(_value(indicator, "name")),
@@ -157,7 +160,21 @@ def _value(entity: Mapping[str, Any], attribute: str) -> Any:
 
 
 def _show_alerts(console: Console, alerts: Sequence[Mapping[str, Any]]) -> None:
-    console.print(f"Alerts: {len(alerts)}", style="bold")
-    for alert in alerts[:_ALERTS_SHOWN]:
-        said = alert.get("description", {}).get("value", alert["id"])
-        console.print(f"  {said}", markup=False, highlight=False)
+    standing = [alert for alert in alerts if _value(alert, "alertState") == "open"]
+    cleared = len(alerts) - len(standing)
+    console.print(f"Alerts: {len(alerts)} raised, {cleared} of them cleared again", style="bold")
+    for alert in standing[:_ALERTS_SHOWN]:
+        source = str(alert.get("alertSource", {}).get("object", "")).removeprefix("urn:ngsi-ld:")
+        since = _local(str((_value(alert, "validFrom") or {}).get("@value", "")))
+        said = f"  {source} since {since}: {_value(alert, 'name')}"
+        console.print(said, markup=False, highlight=False)
+    if len(standing) > _ALERTS_SHOWN:
+        console.print(f"  … and {len(standing) - _ALERTS_SHOWN} more that stand")
+
+
+def _local(moment: str) -> str:
+    return _shown(datetime.fromisoformat(moment)) if moment else "?"
+
+
+def _shown(moment: datetime) -> str:
+    return moment.astimezone(_LOCAL).strftime("%a %d %b %H:%M")

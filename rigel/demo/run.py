@@ -22,14 +22,14 @@ from rigel import logs
 from rigel.demo import report
 from rigel.demo.city import COUNTRY, PARTY, City, build_city
 from rigel.demo.expectations import expectations, missing
-from rigel.demo.facts import Counts, Facts, NeverTrue
+from rigel.demo.facts import Counts, Facts, NeverTrue, everybody_told
 from rigel.demo.ocpi import Operator
 from rigel.demo.provisioning import provision
 from rigel.demo.replay import TICK, Replay, Tallies, mqtt_publisher
 from rigel.demo.report import Outcome
 from rigel.demo.story import Story, first_midnight, tell
 from rigel.settings import Settings
-from rigel.up import ALL_ROLES, Running, check_ports, run, stop_signal
+from rigel.up import AGENTS, ALL_ROLES, Running, check_ports, run, stop_signal
 from smart_data_models.context import CONTEXT_PATH
 
 _LENGTH: Final = timedelta(days=3, hours=10)
@@ -131,13 +131,17 @@ async def _play(stage: Stage, settings: Settings, console: Console) -> bool:
 
 async def _look(stage: Stage, tallies: Tallies, stopped: str, seconds: float) -> Outcome:
     wanted = expectations(stage.city, stage.story)
-    faults = await missing(wanted, stage.client)
+    faults = list(await missing(wanted, stage.client))
     counts = await stage.facts.read()
+    arrived = {agent: int(counts[f"rigel_agent_delivered_total {agent}"]) for agent in AGENTS}
+    lost = tallies.sent - sum(arrived.values())
+    if lost > 0:
+        faults = [f"{lost} of {tallies.sent} measures did not reach the broker", *faults]
     return Outcome(
         entities=await report.count_entities(stage.client),
         indicators=[e async for e in stage.client.query_entities(type="KeyPerformanceIndicator")],
         alerts=[e async for e in stage.client.query_entities(type="Alert")],
-        arrived=int(counts["rigel_agent_delivered_total"]),
+        arrived=arrived,
         faults=[*filter(None, (stopped,)), *tallies.refused, *faults],
         checked=len(wanted),
         seconds=seconds,
@@ -145,7 +149,7 @@ async def _look(stage: Stage, tallies: Tallies, stopped: str, seconds: float) ->
 
 
 def _nothing_waits(counts: Counts) -> bool:
-    return not counts["rigel_subscriber_waiting_writes"] and not counts["rigel_broker_outbox"]
+    return not counts["rigel_subscriber_waiting_writes"] and everybody_told(counts)
 
 
 def _demo_settings(settings: Settings, token: str) -> Settings:
@@ -165,6 +169,8 @@ def _demo_settings(settings: Settings, token: str) -> Settings:
             data_dir=directory,
             # Inside a tick MQTT and OCPI overtake each other.
             lateness=max(subscribers.lateness, TICK.total_seconds()),
+            # A second of the replay is hours of the story.
+            running_interval=min(subscribers.running_interval, 1.0),
         ),
     )
 

@@ -23,8 +23,8 @@ SOIL_PROBE: Final = "dl-trs21"
 _LOCAL: Final = ZoneInfo(TIME_ZONE)
 _PROBE_INTERVAL: Final = timedelta(hours=2)
 _HEARTBEAT_HOUR: Final = 4
-_ELECTRIC_SHARE: Final = 0.8
-_MEDIAN_CHARGE: Final = 55.0
+_ELECTRIC_SHARE: Final = 0.93
+_MEDIAN_CHARGE: Final = 80.0
 _WATERING_HOUR: Final = 5
 _WET: Final = 8.0
 _DRIEST: Final = 160.0
