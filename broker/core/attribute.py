@@ -40,6 +40,7 @@ RESERVED_IRIS: Final = frozenset(
     for name in vocabulary.RESERVED_NAMES | vocabulary.READ_ONLY_MEMBERS | {"expiresAt", "scope"}
 )
 """What core terms that are no attribute names stand for; an attribute cannot have these either."""
+_SUB_RESERVED_IRIS: Final = RESERVED_IRIS | set(map(CORE.expand, vocabulary.VALUE_KINDS))
 
 
 def read_attribute(reader: Reader, iri: Iri, value: Any, where: str, depth: int = 0) -> Instances:
@@ -285,7 +286,7 @@ def _read_sub_attribute(
             f"{path:.200}: nested deeper than {vocabulary.MAX_ATTRIBUTE_DEPTH} attributes"
         )
     iri = reader.name(name, where)
-    if iri in RESERVED_IRIS:
+    if iri in _SUB_RESERVED_IRIS:
         raise BadRequestData(f"{path}: is a term of the core model and no attribute name")
     attributes: dict[str, Instances] = instance.setdefault("attributes", {})
     if iri in attributes:

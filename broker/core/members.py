@@ -245,7 +245,12 @@ def _table(kind: str, value: str, /, **members: ReadMember | Literal[False]) -> 
     }
     refused = {
         member: _prohibited(member, kind)
-        for member in (*vocabulary.RESERVED_NAMES, "value", "scope", "@context")
+        for member in (
+            *vocabulary.RESERVED_NAMES,
+            *vocabulary.VALUE_KINDS,
+            "scope",
+            "@context",
+        )
         if member not in known
     }
     allowed = frozenset(member for member, read in known.items() if read)

@@ -87,15 +87,15 @@ SCOPE: Final = Iri("https://uri.etsi.org/ngsi-ld/scope")
 
 RESERVED_NAMES: Final = (
     (INSTANCE_MEMBERS - {"expiresAt"})
-    | (frozenset(VALUE_KINDS) - {"value"})
     | PREVIOUS_MEMBERS
     | PROOF_MEMBERS
     | {"instanceId", "entity", "entityList"}
 )
 """Core terms that are no attribute names (4.5.1).
 
-Deviates: 4.5.1 excludes `value` as well; the Device of Smart Data Models has an attribute of this
-name, which is harmless at the level of an entity.
+Deviates: 4.5.1 excludes the names of value members as well, such as `value` and `vocab`; the
+Device of Smart Data Models has an attribute `value`, and beside the members of an entity these
+names mean nothing else.
 """
 
 

@@ -296,11 +296,12 @@ def test_unicode_letters_make_names_and_values_stay_as_they_are() -> None:
     assert fragment["attributes"][VOCAB + "výška_1"]["@none"]["value"] == "<žltý> 'kôň'"
 
 
-def test_an_attribute_called_value_is_taken_at_the_level_of_an_entity() -> None:
-    fragment = expand_entity(entity(value={"type": "Property", "value": 3}), CORE)
+@pytest.mark.parametrize(("name", "local"), [("value", "hasValue"), ("vocab", "hasVocab")])
+def test_names_of_value_members_are_taken_at_the_level_of_an_entity(name: str, local: str) -> None:
+    fragment = expand_entity(entity(**{name: {"type": "Property", "value": 3}}), CORE)
 
     assert fragment["attributes"] == {
-        "https://uri.etsi.org/ngsi-ld/hasValue": {"@none": {"type": "Property", "value": 3}}
+        f"https://uri.etsi.org/ngsi-ld/{local}": {"@none": {"type": "Property", "value": 3}}
     }
 
 
@@ -600,6 +601,11 @@ def test_a_proof_keeps_its_value_and_its_sealed_members() -> None:
             id="4.5.1 a core term as IRI",
         ),
         pytest.param(
+            {"value": 1, "https://uri.etsi.org/ngsi-ld/hasValue": 2},
+            "speed.https://uri.etsi.org/ngsi-ld/hasValue: is a term of the core model",
+            id="4.5.2.2 a second value as IRI",
+        ),
+        pytest.param(
             {"value": 1, "ngsildproof": {"value": "text"}},
             "speed.ngsildproof.value: expected a proof object",
             id="4.5.2.2 proof value",
@@ -708,7 +714,7 @@ def test_a_null_has_no_place_in_a_whole_entity(value: Any) -> None:
                 f"{name}: is a term of the core model",
                 id=f"4.5.1 {name}",
             )
-            for name in ("datasetId", "instanceId", "observedAt", "unitCode", "object", "json")
+            for name in ("datasetId", "instanceId", "observedAt", "unitCode", "previousValue")
         ),
         pytest.param(
             entity(**{"https://uri.etsi.org/ngsi-ld/datasetId": 1}),
