@@ -11,6 +11,8 @@ import pytest
 from iot_agents.common.mapping.apply import apply
 from iot_agents.common.mapping.loader import load_mappings, packaged_mappings
 from iot_agents.common.mapping.model import Drops, MappingError, Mappings, Source
+from smart_data_models.catalogue import Catalogue
+from smart_data_models.validator import Validator
 from tests.support.shared import SHARED, needs_shared
 
 MAPPINGS = load_mappings(packaged_mappings())
@@ -74,6 +76,20 @@ def test_the_payload_of_an_example_finds_its_mapping(
     assert found is mappings.get(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [p for p in EXAMPLES if "error" not in p.values[1]],  # type: ignore[operator]
+)
+def test_the_entities_of_an_example_keep_to_their_models(
+    name: str, example: Mapping[str, Any]
+) -> None:
+    validator = Validator(Catalogue.packaged())
+
+    problems = [p for entity in example["expected"] for p in validator.check(entity).problems]
+
+    assert [f"{name}: {problem}" for problem in problems] == []
+
+
 def _vector(name: str) -> Mapping[str, Any]:
     document: Mapping[str, Any] = json.loads(
         (SHARED / "protocols" / "vectors" / f"{name}.json").read_bytes()
@@ -118,7 +134,18 @@ def test_a_changed_charging_point_changes_its_station_as_the_vectors_say(
         assert entity.items() <= made[entity["id"]].items()
 
 
-_DECODERS = {"Bosch TPS110": "bosch-tps110", "Decentlab DL-TRS21": "decentlab-dl-trs21"}
+_DECODERS = {
+    "Bosch TPS110": "bosch-tps110",
+    "Decentlab DL-TRS21": "decentlab-dl-trs21",
+    "Dragino LSE01": "dragino-lse01",
+    "Milesight EM310-UDL": "milesight-em400-mud",
+    "Milesight EM400-MUD": "milesight-em400-mud",
+    "Milesight EM500-CO2": "milesight-em500-co2",
+    "Milesight EM500-SMTC": "milesight-em500-smtc",
+    "Milesight UC511": "milesight-uc511",
+    "Milesight VS350": "milesight-vs350",
+    "Milesight WS302": "milesight-ws302",
+}
 
 
 def _payloads() -> Iterator[Any]:
