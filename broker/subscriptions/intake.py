@@ -1,17 +1,16 @@
 """Bring notifications from the outbox into lanes, without losing the order or filling the memory.
 
-A lane has everything that is committed for it, or it has a backlog: a sequence behind which the
-outbox may hold more. While there is a backlog, what is newly committed stays in the outbox too, and
-all of it is read in order once the lane has room. At the start every lane has a backlog that
-begins with the first row.
+Of a subscription either everything that is committed is in its lane, or it has a backlog: a
+sequence behind which the outbox may hold more. While there is a backlog, what is newly committed
+stays in the outbox too, and all of it is read in order once there is room. At the start every
+subscription has a backlog that begins with the first row; one that moves to another endpoint has
+one that begins with what it had in memory.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from broker.core.identifiers import Iri, Tenant
 from broker.store.interface import Delivery, Outbox
 from broker.subscriptions.lane import Budget, Lane, Strand
 from broker.subscriptions.policy import DeliveryPolicy
@@ -34,7 +33,7 @@ class Intake:
         policy: DeliveryPolicy,
         wake: Callable[[Lane], None],
     ) -> None:
-        """Begin with no lane.
+        """Begin with a backlog of every subscription there is.
 
         Args:
             wake: called with a lane that has something new to do.
@@ -45,8 +44,15 @@ class Intake:
         self._settlement = settlement
         self._policy = policy
         self._wake = wake
+        self._behind: dict[int, Entry] = {}
         self._has_read_all = False
-        self._moving: Counter[tuple[Tenant, Iri]] = Counter()
+        for entry in registry:
+            self._fall_behind(entry, 0)
+
+    @property
+    def behind(self) -> int:
+        """How many subscriptions have a backlog."""
+        return len(self._behind)
 
     def offer(self, row: Delivery) -> None:
         """Take a notification that was just committed, or leave it in the outbox for later."""
@@ -55,27 +61,11 @@ class Intake:
         entry = self._registry.get(row.tenant, row.subscription_id)
         if entry is None:  # deleted since; the outbox has forgotten the row too
             return
-        lane = self.lane(entry.target.lane)
-        if lane.backlog_after is not None or not lane.has_room(row):
-            lane.leave(row)
-        else:
+        lane = self._lane(entry)
+        if entry.backlog.after is None and lane.has_room(row):
             self._put(lane, entry, row)
-
-    def lane(self, name: str) -> Lane:
-        """Return the lane of an endpoint."""
-        lane = self.lanes.get(name)
-        if lane is None:
-            lane = self.lanes[name] = Lane(name, self._policy, self.budget)
-            if not self._has_read_all:
-                lane.backlog_after = 0
-        return lane
-
-    @property
-    def wants_to_read(self) -> bool:
-        """Whether a lane with room has something in the outbox."""
-        return not self._has_read_all or any(
-            lane.backlog_after is not None and lane.is_half_empty for lane in self.lanes.values()
-        )
+        else:
+            self._leave(lane, entry, row)
 
     async def read(self, outbox: Outbox) -> None:
         """Read the outbox into the lanes that have room, to its end or until all are full.
@@ -83,32 +73,33 @@ class Intake:
         Raises:
             NgsiLdError: the outbox cannot be read now.
         """
-        for lane in self.lanes.values():
-            lane.closed = not lane.is_half_empty
-        after = min((lane.backlog_after or 0 for lane in self._open()), default=0)
-        after = after if self._has_read_all else 0
-        while True:
-            committed = max((lane.skipped_to for lane in self.lanes.values()), default=0)
+        for entry in self._behind.values():
+            lane = self.lanes.get(entry.target.lane)
+            is_full = lane is not None and not lane.is_half_empty
+            entry.backlog.closed = is_full or entry.backlog.leaving > 0
+        after = min((entry.backlog.after or 0 for entry in self._open()), default=0)
+        while self._open() or not self._has_read_all:
+            committed = max((e.backlog.left_to for e in self._behind.values()), default=0)
             async with self._settlement.lock:
                 page = await outbox.pending(after=after, limit=self._policy.page)
                 for row in page:
                     self._reconsider(row)
             after = page[-1].sequence if page else after
-            if len(page) < self._policy.page and self._has_caught_up(max(after, committed)):
+            if len(page) < self._policy.page:
                 self._has_read_all = True
-                break
-            if self._has_read_all and not self._open():
-                break
+                self._catch_up(max(after, committed))
         for lane in [lane for lane in self.lanes.values() if lane.is_idle]:
             del self.lanes[lane.name]
 
     def moved(self, entry: Entry) -> None:
         """Follow a subscription that was changed or deleted."""
         lane = self.lanes.get(entry.lane)
-        if lane is None:
-            return
+        strands = lane.strands_of(entry.tenant, entry.id) if lane is not None else []
         is_gone = self._registry.get(entry.tenant, entry.id) is not entry
-        strands = lane.strands_of(entry.tenant, entry.id)
+        if is_gone:
+            self._behind.pop(id(entry), None)
+        if lane is None or not strands:
+            return
         merges = entry.target.throttling > 0
         stays = entry.target.lane == lane.name and all(s.merges == merges for s in strands)
         if stays and not is_gone:
@@ -117,53 +108,64 @@ class Intake:
             self._wake(lane)
             return
         for strand in strands:
-            if strand.busy and not strand.leaves:
-                strand.leaves = True
-                self._moving[entry.tenant, entry.id] += 1
-        rows = [row for strand in strands for row in lane.drop(strand)]
-        self._settlement.forget(rows)
-        if not is_gone:
-            self._hand_over(lane, self.lane(entry.target.lane), rows)
-        elif not lane.strands and not lane.workers and lane.backlog_after is None:
-            del self.lanes[lane.name]
+            self._leave_lane(lane, strand, entry)
 
     def released(self, lane: Lane, strand: Strand) -> None:
         """Leave to the outbox what is still in a strand after its subscription moved or ended."""
         rows = lane.drop(strand)
         self._settlement.forget(rows)
+        if strand.leaves is not None:
+            strand.leaves.backlog.leaving -= 1
+            strand.leaves = None
         tenant, subscription_id, _ = strand.key
-        if strand.leaves:
-            strand.leaves = False
-            self._moving[tenant, subscription_id] -= 1
-            if not self._moving[tenant, subscription_id]:
-                del self._moving[tenant, subscription_id]
         entry = self._registry.get(tenant, subscription_id)
         if entry is not None:
-            self._hand_over(lane, self.lane(entry.target.lane), rows)
+            self._fall_behind(entry, *(row.sequence - 1 for row in rows))
 
-    def _hand_over(self, old: Lane, new: Lane, rows: list[Delivery]) -> None:
-        """Have the new lane read from the outbox what the old one had or would have read."""
-        first = [row.sequence - 1 for row in rows]
-        first += [lane.backlog_after for lane in (old, new) if lane.backlog_after is not None]
-        if first:
-            new.backlog_after = min(first)
-            last = max((row.sequence for row in rows), default=0)
-            new.skipped_to = max(new.skipped_to, old.skipped_to, last)
+    def _leave_lane(self, lane: Lane, strand: Strand, entry: Entry) -> None:
+        """Give a strand back to the outbox; what is under way keeps the rest waiting."""
+        first = [row.sequence - 1 for row in strand.rows()]
+        if strand.busy and strand.leaves is None:
+            strand.leaves = entry
+            entry.backlog.leaving += 1
+        self._settlement.forget(lane.drop(strand))
+        if self._registry.get(entry.tenant, entry.id) is entry:
+            self._fall_behind(entry, *first)
 
-    def _open(self) -> list[Lane]:
-        return [
-            lane
-            for lane in self.lanes.values()
-            if lane.backlog_after is not None and not lane.closed
-        ]
+    def _fall_behind(self, entry: Entry, *sequences: int) -> None:
+        """Have a subscription read what is behind the smallest of some sequences."""
+        backlog = entry.backlog
+        known = [sequence for sequence in (*sequences, backlog.after) if sequence is not None]
+        if known:
+            backlog.after = min(known)
+            # A reading that is under way may be past that already; the next one begins there.
+            backlog.closed = True
+            self._behind[id(entry)] = entry
 
-    def _has_caught_up(self, seen: int) -> bool:
-        """End the backlog of lanes of which all up to a sequence was read; tell whether all are."""
-        for lane in self._open():
-            if lane.skipped_to > seen:
-                return False
-            lane.backlog_after = None
-        return True
+    def _lane(self, entry: Entry) -> Lane:
+        name = entry.target.lane
+        lane = self.lanes.get(name)
+        if lane is None:
+            lane = self.lanes[name] = Lane(name, self._policy, self.budget)
+        return lane
+
+    def _leave(self, lane: Lane, entry: Entry, row: Delivery) -> None:
+        """Note that a notification stays in the outbox for now."""
+        lane.is_wanted = True
+        entry.backlog.left_to = max(entry.backlog.left_to, row.sequence)
+        if entry.backlog.after is None:
+            self._fall_behind(entry, row.sequence - 1)
+
+    def _open(self) -> list[Entry]:
+        """List the subscriptions that the present reading still brings forward."""
+        return [entry for entry in self._behind.values() if not entry.backlog.closed]
+
+    def _catch_up(self, seen: int) -> None:
+        """End the backlogs of which all up to a sequence was read."""
+        for entry in self._open():
+            if entry.backlog.left_to <= seen:
+                entry.backlog.after = None
+                del self._behind[id(entry)]
 
     def _reconsider(self, row: Delivery) -> None:
         """Take a notification read from the outbox, if its lane lacks it and has room."""
@@ -171,22 +173,24 @@ class Intake:
             return
         entry = self._registry.get(row.tenant, row.subscription_id)
         if entry is None:
-            self._settlement.known.add(row.sequence)
-            self._settlement.failed([row], "its subscription is gone")
+            self._give_up_orphans([row])
             return
-        lane = self.lane(entry.target.lane)
-        if lane.backlog_after is None or row.sequence <= lane.backlog_after:
+        backlog = entry.backlog
+        if backlog.after is None or row.sequence <= backlog.after:
             return
-        if not lane.closed and not self._may_take(lane, entry, row):
-            lane.closed = True
-            lane.backlog_after = row.sequence - 1
-        if lane.closed:
-            lane.leave(row)
+        lane = self._lane(entry)
+        if not backlog.closed and (backlog.leaving > 0 or not lane.has_room(row)):
+            backlog.closed = True
+            backlog.after = row.sequence - 1
+        if backlog.closed:
+            self._leave(lane, entry, row)
         else:
             self._put(lane, entry, row)
 
-    def _may_take(self, lane: Lane, entry: Entry, row: Delivery) -> bool:
-        return (entry.tenant, entry.id) not in self._moving and lane.has_room(row)
+    def _give_up_orphans(self, rows: Iterable[Delivery]) -> None:
+        rows = list(rows)
+        self._settlement.known.update(row.sequence for row in rows)
+        self._settlement.failed(rows, "its subscription is gone")
 
     def _put(self, lane: Lane, entry: Entry, row: Delivery) -> None:
         self._settlement.known.add(row.sequence)

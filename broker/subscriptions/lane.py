@@ -21,6 +21,7 @@ from broker.core.notification import merge
 from broker.store.interface import Delivery
 from broker.subscriptions.breaker import Breaker
 from broker.subscriptions.policy import DeliveryPolicy
+from broker.subscriptions.registry import Entry
 
 Key = tuple[Tenant, Iri, str]
 _ROW_BYTES: Final = 500
@@ -49,7 +50,7 @@ class Strand:
     Attributes:
         merges: whether a newer notification about an entity replaces one that waits.
         busy: whether a worker has it.
-        leaves: whether its subscription has moved to another endpoint meanwhile.
+        leaves: the subscription that has moved to another endpoint or ended meanwhile.
         ticket: its present place among those that are ready or parked; older places are void.
     """
 
@@ -58,7 +59,7 @@ class Strand:
     waiting: dict[int | str, Delivery] = field(default_factory=dict)
     current: Parcel | None = None
     busy: bool = False
-    leaves: bool = False
+    leaves: Entry | None = None
     ticket: int = 0
 
     def add(self, row: Delivery) -> Delivery | None:
@@ -117,10 +118,7 @@ class Lane:
     Attributes:
         workers: tasks that are sending.
         held_until: when the endpoint may be called again, by its own word.
-        backlog_after: notifications with a higher sequence may be in the outbox alone; None when
-            all are here.
-        skipped_to: the highest sequence that was left in the outbox.
-        closed: whether the present reading of the outbox has already left one of them there.
+        is_wanted: whether notifications were left in the outbox because there was no room.
     """
 
     def __init__(self, name: str, policy: DeliveryPolicy, budget: Budget) -> None:
@@ -129,9 +127,7 @@ class Lane:
         self.strands: dict[Key, Strand] = {}
         self.workers = 0
         self.held_until = 0.0
-        self.backlog_after: int | None = None
-        self.skipped_to = 0
-        self.closed = False
+        self.is_wanted = False
         self.timer: TimerHandle | None = None
         self._policy = policy
         self._budget = budget
@@ -158,18 +154,7 @@ class Lane:
     @property
     def is_idle(self) -> bool:
         """Whether nothing would be lost by forgetting the lane."""
-        return (
-            not self.strands
-            and not self.workers
-            and self.backlog_after is None
-            and self.breaker.open_until is None
-        )
-
-    def leave(self, row: Delivery) -> None:
-        """Note that a notification stays in the outbox for now."""
-        if self.backlog_after is None:
-            self.backlog_after = row.sequence - 1
-        self.skipped_to = max(self.skipped_to, row.sequence)
+        return not self.strands and not self.workers and self.breaker.open_until is None
 
     def add(self, row: Delivery, *, merges: bool) -> Delivery | None:
         """Take a notification and return the one it replaces, if any."""

@@ -105,7 +105,7 @@ class Notifier:
         found["notifications_in_memory"] = float(
             sum(len(strand.rows()) for lane in lanes for strand in lane.strands.values())
         )
-        found["endpoints_behind"] = float(sum(ln.backlog_after is not None for ln in lanes))
+        found["subscriptions_behind"] = float(self._run.intake.behind if self._run else 0)
         found["endpoints_failing"] = float(sum(ln.breaker.open_until is not None for ln in lanes))
         found["subscriptions"] = float(len(self._registry))
         found["subscriptions_isolated"] = float(len(self._registry.isolated()))
@@ -126,10 +126,12 @@ class Notifier:
         soonest = asyncio.get_running_loop().time() + entry.target.throttling
         entry.not_before = min(entry.not_before, soonest)
         self._run.intake.moved(entry)
-        self._look_for_more(self._run)
+        self._run.wants_to_read.set()
 
-    def _look_for_more(self, run: _Run) -> None:
-        if run.intake.wants_to_read:
+    def _look_for_more(self, run: _Run, lane: Lane) -> None:
+        """Have the outbox read when a lane that left something there has room again."""
+        if lane.is_wanted and lane.is_half_empty:
+            lane.is_wanted = False
             run.wants_to_read.set()
 
     async def _read(self, run: _Run, outbox: Outbox) -> None:
@@ -190,7 +192,7 @@ class Notifier:
         try:
             while not run.stopping and (strand := lane.take(loop.time())) is not None:
                 await self._handle(run, lane, strand)
-                if strand.leaves:
+                if strand.leaves is not None:
                     self._release(run, lane, strand)
         finally:
             lane.workers -= 1
@@ -201,7 +203,7 @@ class Notifier:
     async def _handle(self, run: _Run, lane: Lane, strand: Strand) -> None:
         """Send what a strand has next, unless it is not to be sent, or not here, or not now."""
         entry = self._registry.get(*strand.key[:2])
-        if entry is None or entry.target.lane != lane.name:
+        if entry is None or strand.leaves is not None:
             self._release(run, lane, strand)
             return
         status = entry.subscription.status(self._clock())
@@ -263,17 +265,16 @@ class Notifier:
         lane.settled(parcel)
         strand.done()
         lane.give_back(strand)
-        if lane.backlog_after is not None and lane.is_half_empty:
-            run.wants_to_read.set()
+        self._look_for_more(run, lane)
 
     def _give_up(self, run: _Run, lane: Lane, strand: Strand, reason: str) -> None:
         """Send all of a strand to the dead letters."""
         strand.busy = False
         run.settlement.failed(lane.drop(strand), reason)
-        self._look_for_more(run)
+        self._look_for_more(run, lane)
 
     def _release(self, run: _Run, lane: Lane, strand: Strand) -> None:
         """Leave all of a strand to the outbox: its subscription is gone or has gone elsewhere."""
         strand.busy = False
         run.intake.released(lane, strand)
-        self._look_for_more(run)
+        run.wants_to_read.set()

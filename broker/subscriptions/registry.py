@@ -61,6 +61,23 @@ class DeliveryRecord:
         return {name: value for name, value in all_members.items() if value}
 
 
+@dataclass(slots=True)
+class Backlog:
+    """What of a subscription's notifications is in the outbox alone.
+
+    Attributes:
+        after: those with a higher sequence may be; None when none are.
+        left_to: the highest sequence that was left there.
+        closed: whether the present reading of the outbox has already left one of them there.
+        leaving: how many of them are under way to an endpoint that the subscription has left.
+    """
+
+    after: int | None = None
+    left_to: int = 0
+    closed: bool = False
+    leaving: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One subscription.
@@ -72,6 +89,7 @@ class Entry:
         durable: false while its creation is being written: it is not served yet.
         not_before: the moment of the event loop's clock before which nothing is sent (throttling).
         lane: the endpoint at which its notifications wait.
+        backlog: what waits in the outbox alone.
         lock: held while it is read, changed and written.
     """
 
@@ -83,6 +101,7 @@ class Entry:
     durable: bool = True
     not_before: float = 0.0
     lane: str = ""
+    backlog: Backlog = field(default_factory=Backlog)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property

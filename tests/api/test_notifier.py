@@ -280,7 +280,7 @@ async def test_memory_is_bounded_and_the_rest_waits_in_the_outbox(tmp_path: Path
 
         assert await broker.waiting() == 0
     assert gauges["notifications_in_memory"] <= 10
-    assert gauges["endpoints_behind"] == 1
+    assert gauges["subscriptions_behind"] == 1
     assert speeds(there.accepted) == {road(n): list(range(20)) for n in range(10)}
 
 

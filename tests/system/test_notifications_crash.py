@@ -1,0 +1,93 @@
+"""Notifications outlive a broker that is killed: none is lost, none comes out of order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from broker.client import BrokerUnreachable, Client
+from tests.support.broker_process import broker_process
+from tests.support.receiver import Received, accept, answering, receiver, reset
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+
+ROUNDS = 4
+WRITERS = 8
+WRITES_PER_ROUND = 150
+
+
+class Writer:
+    """Writes rising values to one entity and remembers which were acknowledged."""
+
+    def __init__(self, number: int) -> None:
+        self.entity_id = f"urn:ngsi-ld:Road:{number}"
+        self.acknowledged: list[int] = []
+        self._next = 0
+
+    async def write(self, client: Client) -> None:
+        """Write until the broker is gone."""
+        while True:
+            value, self._next = self._next, self._next + 1
+            speed = {"type": "Property", "value": value}
+            try:
+                await client.upsert([{"id": self.entity_id, "type": "Road", "speed": speed}])
+            except BrokerUnreachable:
+                return
+            self.acknowledged.append(value)
+
+
+def by_entity(received: Iterable[Received]) -> dict[str, list[int]]:
+    """Return the values per entity in the order in which each first came."""
+    found: dict[str, dict[int, None]] = defaultdict(dict)
+    for one in received:
+        for entity in one.entities:
+            found[entity["id"]].setdefault(entity["speed"]["value"])
+    return {entity_id: list(values) for entity_id, values in found.items()}
+
+
+async def _unreliable(received: Received, request: Any) -> Any:
+    """Fail about three times in ten."""
+    way = {1: answering(500), 4: reset, 7: answering(503, Retry_After="0")}
+    return await way.get(received.number % 10, accept)(received, request)
+
+
+async def test_all_that_was_acknowledged_is_notified_in_order(tmp_path: Path) -> None:
+    random = Random(5)  # noqa: S311 - which moment to kill at is no secret
+    writers = [Writer(number) for number in range(WRITERS)]
+    async with receiver(_unreliable) as there, ClientSession() as session:
+        for number in range(ROUNDS):
+            async with broker_process(tmp_path) as broker, asyncio.TaskGroup() as group:
+                client = Client(session, broker.url)
+                if number == 0:
+                    await client.create_subscription(
+                        {
+                            "id": "urn:ngsi-ld:Subscription:roads",
+                            "type": "Subscription",
+                            "entities": [{"type": "Road"}],
+                            "notification": {"endpoint": {"uri": there.url()}},
+                        }
+                    )
+                for writer in writers:
+                    group.create_task(writer.write(client))
+                await there.received(len(there.all) + random.randint(50, WRITES_PER_ROUND))
+                await broker.kill()
+        wanted = {writer.entity_id: set(writer.acknowledged) for writer in writers}
+        async with broker_process(tmp_path):
+            await there.until(lambda: _has_all(there.accepted, wanted))
+
+    for values in by_entity(there.accepted).values():
+        assert values == sorted(values)
+    ids = {(one.id, one.entities[0]["id"], one.entities[0]["speed"]["value"]) for one in there.all}
+    assert len({notification_id for notification_id, _, _ in ids}) == len(ids)
+
+
+def _has_all(received: Iterable[Received], wanted: dict[str, set[int]]) -> bool:
+    found = by_entity(received)
+    return all(values <= set(found.get(entity_id, ())) for entity_id, values in wanted.items())
