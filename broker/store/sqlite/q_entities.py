@@ -13,22 +13,9 @@ from broker.core.query.patterns import literal_prefix
 from broker.store.sqlite.index import space
 from broker.store.sqlite.index_rows import decode_shape
 from broker.store.sqlite.index_terms import Terms
-from broker.store.sqlite.q_conditions import (
-    Both,
-    Boxes,
-    Condition,
-    Either,
-    Members,
-    Never,
-    Related,
-    Rows,
-    Split,
-    Sql,
-    Typed,
-    Window,
-    marks,
-)
+from broker.store.sqlite.q_conditions import Both, Condition, Either, Never, Sql, marks
 from broker.store.sqlite.q_leaves import ALWAYS, Leaves, cheapest_first
+from broker.store.sqlite.q_look_ups import Boxes, Members, Related, Rows, Split, Typed, Window
 
 _LAST_CHARACTER = "\U0010ffff"
 _AFTER_SLASH = "0"
@@ -124,7 +111,7 @@ def _selector(
 
 
 def _id_pattern(pattern: str, leaves: Leaves, tenant: int) -> Condition:
-    function = leaves.fits(pattern, whole=True)
+    function = leaves.fits(pattern, "idPattern", whole=True)
     prefix = literal_prefix(pattern)
     if not prefix:
         return Members(tenant, Sql(f"{function}(id)"), scans=True)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import count, pairwise
+from itertools import count
 from typing import Any
 
 from broker.core.identifiers import Iri
@@ -23,14 +22,13 @@ from broker.core.query.nodes import (
     Exists,
     Fits,
     Kind,
-    Literal,
     Path,
     QLeaf,
     QNode,
     TypeIs,
 )
 from broker.core.query.patterns import finder, literal_prefix
-from broker.core.query.values import TEMPORAL_RANKS, Rank
+from broker.core.query.values import Rank
 from broker.store.sqlite.index import SCOPE
 from broker.store.sqlite.index_rows import (
     ARRAY,
@@ -40,9 +38,6 @@ from broker.store.sqlite.index_rows import (
     OPAQUE,
     SEVERAL,
     SqlValue,
-    encode,
-    encode_object,
-    encode_time,
     path_number,
 )
 from broker.store.sqlite.index_terms import Terms
@@ -51,16 +46,20 @@ from broker.store.sqlite.q_conditions import (
     Both,
     Condition,
     Either,
-    Linked,
-    Members,
     Never,
     Not,
-    Rows,
-    Split,
     Sql,
-    Typed,
-    Window,
     marks,
+)
+from broker.store.sqlite.q_look_ups import Linked, Members, Rows, Split, Typed, Window
+from broker.store.sqlite.q_ranges import (
+    before_or_after,
+    bound,
+    compares,
+    equals,
+    gaps,
+    moments,
+    operator_of,
 )
 
 ALWAYS = Anything(exact=True)
@@ -75,8 +74,6 @@ _MEMBER_COLUMNS = {
 }
 _TIMES, _TIMES_END = bytes([Rank.TIME]), bytes([Rank.NULL])
 _LAST_CHARACTER = "\U0010ffff"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = 1000
 _MAX_GAPS = 8
 
 
@@ -114,13 +111,16 @@ class Leaves:
             return Either(tuple(self.condition(part) for part in node.operands))
         return self._leaf(node)
 
-    def fits(self, pattern: str, *, negated: bool = False, whole: bool = False) -> str:
+    def fits(
+        self, pattern: str, where: str = "q", *, negated: bool = False, whole: bool = False
+    ) -> str:
         """Make a pattern callable from SQL and return its name.
 
         Args:
+            where: the parameter's name, for error messages.
             whole: texts are stored whole; otherwise those that may have been cut short pass.
         """
-        find = finder(pattern, "q")
+        find = finder(pattern, where)
 
         def test(text: object) -> bool:
             if not isinstance(text, str) or (len(text) >= MAX_TEXT and not whole):
@@ -168,8 +168,8 @@ class Leaves:
                 continue
             number = path_number(path.names[1:], ())
             where = Sql(
-                f"{_COMPARABLE} AND $v {_operator(lower)} ? AND $v {_operator(upper)} ?",
-                (_bound(lower.literal), _bound(upper.literal)),
+                f"{_COMPARABLE} AND $v {operator_of(lower)} ? AND $v {operator_of(upper)} ?",
+                (bound(lower.literal), bound(upper.literal)),
             )
             marked = tuple(one for one in (SEVERAL, OPAQUE) if self.has(attribute, number, one))
             yield Window(
@@ -226,14 +226,14 @@ class Leaves:
 
     def _language(self, attribute: int, root: int, leaf: QLeaf) -> Condition:
         if isinstance(leaf, Compares) or (isinstance(leaf, Equals) and not leaf.negated):
-            where, _ = _compares(leaf) if isinstance(leaf, Compares) else _equals(leaf)
+            where, _ = compares(leaf) if isinstance(leaf, Compares) else equals(leaf)
             text = f"{_TEXT_OF_LANGUAGE} AND {where.text}"
             return self._rows(attribute, root, Sql(text, where.params), exact=False)
         return self._holding(attribute, root, (LANGUAGES,))
 
     def _compared(self, attribute: int, number: int, leaf: QLeaf) -> Condition:
         if isinstance(leaf, Compares):
-            where, exact = _compares(leaf)
+            where, exact = compares(leaf)
             where = Sql(f"{_COMPARABLE} AND {where.text}", where.params)
             return self._with_unknown(attribute, number, (OPAQUE,), where, exact=exact)
         if isinstance(leaf, Fits):
@@ -242,7 +242,7 @@ class Leaves:
             return self._rows(attribute, number, Sql(_HEAD), by_value=False)
         if leaf.negated:
             return self._unequal(attribute, number, leaf)
-        where, exact = _equals(leaf)
+        where, exact = equals(leaf)
         return self._with_unknown(attribute, number, (OPAQUE, LONG_ARRAY), where, exact=exact)
 
     def _with_unknown(
@@ -254,7 +254,7 @@ class Leaves:
         return Either((found, self._holding(attribute, number, unknown))) if unknown else found
 
     def _unequal(self, attribute: int, number: int, leaf: Equals) -> Condition:
-        equal, sure = _equals(leaf)
+        equal, sure = equals(leaf)
         if not sure:  # a text cut short may differ behind the cut
             return self._rows(attribute, number, Sql(_HEAD), by_value=False, exact=False)
         no_element = (
@@ -274,10 +274,10 @@ class Leaves:
             )
 
         whole = rows(Sql(f"NOT ({equal.text})", equal.params), by_value=False)
-        gaps = _gaps(leaf)
-        if len(gaps) > _MAX_GAPS:
+        ranges = gaps(leaf)
+        if len(ranges) > _MAX_GAPS:
             return whole
-        return Split(whole, tuple(rows(gap, by_value=True) for gap in gaps))
+        return Split(whole, tuple(rows(gap, by_value=True) for gap in ranges))
 
     def _fitting(self, attribute: int, number: int, leaf: Fits) -> Condition:
         prefix = "" if leaf.negated else literal_prefix(leaf.pattern)[:MAX_TEXT]
@@ -312,7 +312,7 @@ class Leaves:
         indexed = len(names) == 2 or column == "observed"  # noqa: PLR2004 - attribute and member
         if column is None or not indexed or leaf.path.trailing:
             return self._rows(attribute, above, Sql(_HEAD), by_value=False, exact=False)
-        where = _moments(column, leaf)
+        where = moments(column, leaf)
         return self._rows(
             attribute,
             above,
@@ -347,7 +347,7 @@ class Leaves:
         if leaf.literal.kind is not Kind.DATE_TIME:
             return Never()
         column, index = _MEMBER_COLUMNS[name]
-        where = _before_or_after(column, leaf.operator, leaf.literal)
+        where = before_or_after(column, leaf.operator, leaf.literal)
         return Members(self._tenant, where, index)
 
     def _rows(
@@ -387,120 +387,3 @@ def _cost(condition: Condition) -> int:
     if isinstance(condition, Rows):
         return 1 if condition.by_value else 3
     return 4 if isinstance(condition, Typed) else 2
-
-
-def _encoded(literal: Literal) -> tuple[list[SqlValue], bool]:
-    """Return the indexed values that equal a literal, and whether nothing else is among them."""
-    if literal.kind is Kind.TEXT:
-        text = str(literal.value)
-        return [text[:MAX_TEXT], encode_object(text)], len(text) < MAX_TEXT
-    return [_bound(literal)], True
-
-
-def _bound(literal: Literal) -> SqlValue:
-    rank = TEMPORAL_RANKS.get(literal.kind)
-    if rank is not None:
-        return encode_time(rank, int(literal.value))
-    if literal.kind is Kind.TEXT:
-        return str(literal.value)[:MAX_TEXT]
-    return encode(literal.value)
-
-
-def _equals(leaf: Equals) -> tuple[Sql, bool]:
-    if leaf.range is not None:
-        lowest, highest = (_bound(literal) for literal in leaf.range)
-        exact = all(_is_short(literal) for literal in leaf.range)
-        return Sql("$v BETWEEN ? AND ?", (lowest, highest)), exact
-    values: list[SqlValue] = []
-    exact = True
-    for literal in leaf.literals:
-        found, sure = _encoded(literal)
-        values += found
-        exact = exact and sure
-    return Sql(f"$v IN ({marks(values)})", tuple(values)), exact
-
-
-def _is_short(literal: Literal) -> bool:
-    return literal.kind is not Kind.TEXT or len(str(literal.value)) < MAX_TEXT
-
-
-def _compares(leaf: Compares) -> tuple[Sql, bool]:
-    """Return the range of values of the literal's type that stand before or behind it."""
-    literal, operator = leaf.literal, _operator(leaf)
-    exact = _is_short(literal)
-    start, end = _type_range(literal.kind)
-    bound = _bound(literal)
-    if operator.startswith(">"):
-        return Sql(f"$v {operator} ? AND $v < ?", (bound, end)), exact
-    if start is None:
-        return Sql(f"$v {operator} ?", (bound,)), exact
-    return Sql(f"$v >= ? AND $v {operator} ?", (start, bound)), exact
-
-
-def _operator(leaf: Compares) -> str:
-    """Return the operator; of a text cut short, what is equal up to the cut stays in."""
-    return leaf.operator if _is_short(leaf.literal) else leaf.operator[0] + "="
-
-
-def _type_range(kind: Kind) -> tuple[SqlValue | None, SqlValue]:
-    if kind is Kind.NUMBER:
-        return None, ""
-    if kind is Kind.TEXT:
-        return "", b""
-    rank = TEMPORAL_RANKS[kind]
-    return bytes([rank]), bytes([rank + 1])
-
-
-def _gaps(leaf: Equals) -> list[Sql]:
-    """Return the ranges of values between and around what a value must not equal."""
-    if leaf.range is not None:
-        lowest, highest = (_bound(literal) for literal in leaf.range)
-        return [Sql("$v < ?", (lowest,)), Sql("$v > ?", (highest,))]
-    points: set[SqlValue] = set()
-    for literal in leaf.literals:
-        points.update(_encoded(literal)[0])
-    ascending = sorted(points, key=_sql_order)
-    return [
-        Sql("$v < ?", (ascending[0],)),
-        *(Sql("$v > ? AND $v < ?", pair) for pair in pairwise(ascending)),
-        Sql("$v > ?", (ascending[-1],)),
-    ]
-
-
-def _sql_order(value: SqlValue) -> tuple[int, object]:
-    """Return a key that sorts as SQLite does: numbers, texts, bytes."""
-    if isinstance(value, str):
-        return 1, value.encode()
-    return (2, value) if isinstance(value, bytes) else (0, value)
-
-
-def _moments(column: str, leaf: QLeaf) -> Sql:
-    """Return the condition on a column with a time; of a pattern, that there is one."""
-    if isinstance(leaf, Compares):
-        if leaf.literal.kind is not Kind.DATE_TIME:
-            return Sql("0")
-        return Sql(f"{column} {leaf.operator} ?", (_micros(leaf.literal),))
-    if not isinstance(leaf, Equals):
-        return Sql(f"{column} IS NOT NULL")
-    times = tuple(_micros(one) for one in leaf.range or leaf.literals if one.kind is Kind.DATE_TIME)
-    if leaf.range is None:
-        among = Sql(f"{column} IN ({marks(times)})", times)
-    else:
-        among = Sql(f"{column} BETWEEN ? AND ?", times) if times else Sql("0")
-    if leaf.negated:
-        return Sql(f"{column} IS NOT NULL AND NOT ({among.text})", among.params)
-    return among
-
-
-def _micros(literal: Literal) -> int:
-    return int(literal.value)
-
-
-def _before_or_after(column: str, operator: str, literal: Literal) -> Sql:
-    """Compare a column of texts with milliseconds with a time in microseconds."""
-    micros = _micros(literal)
-    moment = _EPOCH + timedelta(microseconds=micros)
-    text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if micros % _MILLISECOND:
-        operator = {">=": ">", "<": "<="}.get(operator, operator)
-    return Sql(f"{column} {operator} ?", (text,))

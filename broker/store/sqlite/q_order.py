@@ -17,9 +17,10 @@ from broker.core.query.nodes import Geometry, OrderBy
 from broker.store.sqlite.index import SCOPE, space
 from broker.store.sqlite.index_rows import LANGUAGES, OPAQUE, SqlValue, decode_shape, path_number
 from broker.store.sqlite.index_terms import Terms
-from broker.store.sqlite.q_conditions import Boxes, Condition, Related, Sql, marks
+from broker.store.sqlite.q_conditions import Condition, Sql, marks
 from broker.store.sqlite.q_entities import Translated
 from broker.store.sqlite.q_leaves import Leaves
+from broker.store.sqlite.q_look_ups import Boxes, Related
 
 _COLUMNS = {"observedAt": "observed", "createdAt": "created", "modifiedAt": "modified"}
 _MEMBERS = {

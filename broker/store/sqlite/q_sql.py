@@ -15,17 +15,21 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 import msgspec
 
 from broker.core.errors import TooComplexQuery
+from broker.core.fragments import drop_expired
 from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.query import evaluate, ordering
 from broker.core.query.entity_query import EntityQuery
+from broker.core.timestamps import format_timestamp
 from broker.store.sqlite.index_terms import Terms
-from broker.store.sqlite.q_conditions import Condition, Sql, Typed, filtered
+from broker.store.sqlite.q_conditions import Condition, Sql, filtered
 from broker.store.sqlite.q_entities import translate
+from broker.store.sqlite.q_look_ups import Typed
 from broker.store.sqlite.q_order import Order
 
 FEW = 2000
@@ -60,10 +64,12 @@ def page(
     limit: int,
     offset: int = 0,
     after: int | None = None,
+    now: datetime | None = None,
 ) -> list[Row]:
     """Return a page of the entities that match.
 
     Args:
+        now: leave out what has expired by then and has not been swept yet.
         after: the row number of the last entity before this page, where the order is that of
             creation: `offset` counts from there, and the page costs no more than the first one.
 
@@ -71,26 +77,32 @@ def page(
         TooComplexQuery: the query would cost more than one query may.
     """
     with bounded(connection):
-        search = Search(connection, terms, tenant, query)
+        search = Search(connection, terms, tenant, query, now)
         if query.order:
             return search.in_order(limit, offset)
         return search.fetch(search.plan(after).select, limit, offset)
 
 
-def count(connection: sqlite3.Connection, terms: Terms, tenant: int, query: EntityQuery) -> int:
-    """Count the entities that match.
+def count(
+    connection: sqlite3.Connection,
+    terms: Terms,
+    tenant: int,
+    query: EntityQuery,
+    *,
+    now: datetime | None = None,
+) -> int:
+    """Count the entities that match, but not what has expired by `now`.
 
     Raises:
         TooComplexQuery: see `page`.
     """
     with bounded(connection):
-        search = Search(connection, terms, tenant, query)
-        return search.count()
+        return Search(connection, terms, tenant, query, now).count()
 
 
 @contextmanager
 def bounded(connection: sqlite3.Connection) -> Iterator[None]:
-    """Stop a query that takes too many steps.
+    """Let a query see one state of the store, and stop it when it takes too many steps.
 
     Raises:
         TooComplexQuery: it did.
@@ -102,6 +114,9 @@ def bounded(connection: sqlite3.Connection) -> Iterator[None]:
         left -= 1
         return left < 0
 
+    begins = not connection.in_transaction
+    if begins:
+        connection.execute("BEGIN")
     connection.set_progress_handler(spend, _OPERATIONS_PER_CALL)
     try:
         yield
@@ -114,6 +129,8 @@ def bounded(connection: sqlite3.Connection) -> Iterator[None]:
         ) from error
     finally:
         connection.set_progress_handler(None, 0)
+        if begins:
+            connection.rollback()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +149,36 @@ class Search:
     """One query on one connection."""
 
     def __init__(
-        self, connection: sqlite3.Connection, terms: Terms, tenant: int, query: EntityQuery
+        self,
+        connection: sqlite3.Connection,
+        terms: Terms,
+        tenant: int,
+        query: EntityQuery,
+        now: datetime | None = None,
     ) -> None:
         self._connection = connection
         self._terms = terms
         self._tenant = tenant
         self._query = query
+        self._expiring = now is not None and self._has_expired(now.timestamp())
+        self._now = "" if now is None else format_timestamp(now)
         self.translated, self._leaves = translate(connection, terms, tenant, query)
+
+    def _has_expired(self, moment: float) -> bool:
+        """Tell whether anything waits to be swept; it seldom does, and then not for long."""
+        (found,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM entity WHERE expires <= ?)", (moment,)
+        ).fetchone()
+        return bool(found)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether what the conditions let pass needs no second look."""
+        return self.translated.exact and not self._expiring
 
     def fetch(self, select: Sql, limit: int, offset: int) -> list[Row]:
         """Return a page of what a SELECT of `seq` finds and the evaluator, if needed, lets pass."""
-        if not self.translated.exact:
+        if not self.is_sure:
             passing = ((seq, entity["id"]) for seq, entity in self._matching(select))
             return list(islice(passing, offset, offset + limit))
         sql = (
@@ -163,25 +199,25 @@ class Search:
             return self.fetch(order.sorted(plan.select), limit, offset)
         walks = order.walks(self._walk(None))
         if walks is not None:
-            return self._one_after_the_other(order, walks, limit, offset)
+            return self.fetch(self._in_turn(order, *walks), limit, offset)
         nearest = self._nearest(order, limit, offset)
         return self.fetch(order.sorted(plan.select), limit, offset) if nearest is None else nearest
 
-    def _one_after_the_other(
-        self, order: Order, walks: tuple[Sql, Sql | None], limit: int, offset: int
-    ) -> list[Row]:
-        """Read on in the entities without the first value where those with it do not suffice."""
-        there, absent = walks
+    def _in_turn(self, order: Order, there: Sql, absent: Sql | None) -> Sql:
+        """Return a SELECT that goes on with the entities that lack the first value."""
         others = [
             condition
             for condition in self.translated.conditions
             if not (condition is self.translated.typed and order.knows_types())
         ]
-        select = filtered(there, others)
-        found = self.fetch(select, offset + limit, 0)
-        if len(found) < offset + limit and absent is not None:
-            found += self.fetch(absent, offset + limit - len(found), 0)
-        return found[offset:]
+        first = filtered(there, others)
+        if absent is None:
+            return first
+        return Sql(
+            f"SELECT seq FROM ({first.text} LIMIT -1)"
+            f" UNION ALL SELECT seq FROM ({absent.text} LIMIT -1)",
+            first.params + absent.params,
+        )
 
     def _nearest(self, order: Order, limit: int, offset: int) -> list[Row] | None:
         """Look for the nearest in growing circles; None if they come to the whole globe."""
@@ -217,7 +253,7 @@ class Search:
 
     def count(self) -> int:
         """Count what matches."""
-        if not self.translated.exact:
+        if not self.is_sure:
             return sum(1 for _ in self._matching(self.plan(None, FEW_TO_COUNT).select))
         conditions = self.translated.conditions
         only = conditions[0].source() if len(conditions) == 1 else None
@@ -298,9 +334,12 @@ class Search:
                     f"more than {MAX_EVALUATED} entities would have to be looked at one by one;"
                     " narrow the query by type, id or a condition other than a pattern"
                 )
-            entity = _decode(body)
-            if matches(entity):
+            entity = self._alive(_decode(body))
+            if entity is not None and matches(entity):
                 yield seq, entity
+
+    def _alive(self, entity: ExpandedEntity) -> ExpandedEntity | None:
+        return drop_expired(entity, self._now) if self._expiring else entity
 
     def _linked(self) -> Callable[[Iri], ExpandedEntity | None]:
         known: dict[Iri, ExpandedEntity | None] = {}
@@ -311,7 +350,7 @@ class Search:
                     "SELECT body FROM entity WHERE tenant = ? AND id = ?",
                     (self._tenant, entity_id),
                 ).fetchone()
-                known[entity_id] = None if row is None else _decode(row[0])
+                known[entity_id] = None if row is None else self._alive(_decode(row[0]))
             return known[entity_id]
 
         return find
