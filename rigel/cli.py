@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 _HELP: Mapping[str, str] = {
     "up": "start everything in one process: broker, agents, rules and KPIs",
-    "demo": "the same, with a small demonstration city replayed through MQTT and OCPI",
+    "demo": "start everything and replay a small demonstration city through MQTT and OCPI",
     "broker": "start the NGSI-LD context broker alone",
     "agent": "start one IoT agent alone",
     "rules": "start the rules alone",

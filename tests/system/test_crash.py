@@ -23,7 +23,7 @@ from rigel.demo.provisioning import provision
 from rigel.demo.replay import Publish, mqtt_publisher
 from rigel.demo.story import PARKING_SENSOR, Story, Uplink, tell
 from smart_data_models.context import CONTEXT_PATH
-from tests.support.mosquitto import mosquitto, needs_mosquitto
+from tests.support.mosquitto import Mosquitto, mosquitto, needs_mosquitto
 from tests.support.receiver import Receiver, receiver
 from tests.support.rigel_process import Ports, RigelProcess, rigel
 
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(240), needs_mosquitto]
 
 TOKEN = "a-token-for-tests"
 START = datetime(2025, 6, 17, tzinfo=ZoneInfo("Europe/Paris"))
-LENGTH = timedelta(hours=14)
+LENGTH = timedelta(hours=34)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +130,27 @@ def seen(watcher: Receiver) -> set[tuple[str, str]]:
     }
 
 
-def rotations(watcher: Receiver) -> Mapping[str, float]:
-    """Return the day's rotations so far that a subscriber was last told of, by group."""
+def rotations(watcher: Receiver) -> Mapping[str, tuple[float, float]]:
+    """Return the rotations that a subscriber was last told of, by group: first day, second day."""
     return {
-        entity["refEntity"]["object"]: entity["runningValue"]["value"]
+        entity["refEntity"]["object"]: (
+            entity["kpiValue"]["value"],
+            entity["runningValue"]["value"],
+        )
         for notification in watcher.accepted
         for entity in notification.entities
-        if entity["type"] == "KeyPerformanceIndicator" and "parking-rotations" in entity["id"]
+        if "parking-rotations" in entity["id"] and "kpiValue" in entity
     }
 
 
-def arrivals(town: Town) -> Mapping[str, float]:
-    """Return how many cars came, by group."""
+def arrivals(town: Town) -> Mapping[str, tuple[float, float]]:
+    """Return how many cars came, by group: on the first day, on the second day."""
+    midnight = START + timedelta(days=1)
     return {
-        names.parking_group(group): sum(stay.bay.group == group for stay in town.story.stays)
+        names.parking_group(group): (
+            sum(stay.start < midnight for stay in town.story.stays if stay.bay.group == group),
+            sum(stay.start >= midnight for stay in town.story.stays if stay.bay.group == group),
+        )
         for group in town.city.groups
     }
 
@@ -160,6 +167,13 @@ async def subscribe(town: Town, watcher: Receiver, kind: str, attribute: str) ->
     )
 
 
+async def read_log(server: Mosquitto) -> None:
+    """Read what the MQTT server logs, which stops when nobody does."""
+    assert server._process is not None
+    assert server._process.stderr is not None
+    await server._process.stderr.read()
+
+
 async def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, town: Town) -> None:
     wanted = changes_of_bays(town)
     async with (
@@ -168,6 +182,7 @@ async def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, town: Town)
         mqtt_publisher(server.url) as publish,
         asyncio.TaskGroup() as senders,
     ):
+        reading = senders.create_task(read_log(server))
         async with town.process(tmp_path, server.url) as first:
             await provision(town.city, town.http, town.agents)
             await subscribe(town, watcher, "ParkingSpot", "status")
@@ -185,6 +200,7 @@ async def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, town: Town)
             await charging
             await watcher.until(lambda: seen(watcher) >= wanted)
             await watcher.until(lambda: rotations(watcher) == arrivals(town))
+            reading.cancel()
             faults = await missing(expectations(town.city, town.story), town.client)
 
     assert seen(watcher) == wanted
