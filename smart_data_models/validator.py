@@ -199,7 +199,13 @@ def _value(attribute: Any, member: str) -> Any:
     value = attribute.get(member)
     if isinstance(value, dict) and "@value" in value:
         return value["@value"]
+    if member == "objectList" and isinstance(value, list):
+        return [item["object"] if _is_target(item) else item for item in value]
     return value
+
+
+def _is_target(item: Any) -> bool:
+    return isinstance(item, dict) and "object" in item
 
 
 def _problems(error: jsonschema_rs.ValidationError) -> Iterator[Problem]:

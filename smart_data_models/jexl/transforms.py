@@ -170,6 +170,12 @@ def _iso(value: Any) -> str:
     return times.write(_moment(value))
 
 
+def _minutes_from_utc(value: Any) -> int:
+    # JavaScript tells the offset of the machine's zone; the product thinks in UTC.
+    _moment(value)
+    return 0
+
+
 def _decoded_uri(text: str) -> str:
     def decode(match: re.Match[str]) -> str:
         decoded = urllib.parse.unquote(match[0], errors="strict")
@@ -268,7 +274,7 @@ _TRANSFORMS: Final[dict[str, TransformFunction]] = {
     "toisodate": _iso,
     "toisostring": _iso,
     "gettime": lambda value: _milliseconds(_moment(value)),
-    "timeoffset": lambda value: 0 * _milliseconds(_moment(value)),
+    "timeoffset": _minutes_from_utc,
     "urlencode": _of_text(lambda text: urllib.parse.quote(text, safe=_URI_KEPT)),
     "urldecode": _of_text(_decoded_uri),
     "mapper": _mapped,

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 
-from iot_agents.common.mapping import instances
 from iot_agents.common.mapping.numbers import number_of
 from smart_data_models.jexl import times
 from smart_data_models.jexl.values import MISSING, ExpressionError
@@ -110,11 +109,6 @@ def _coordinate(value: Any) -> Any:
 def _listed(value: Any) -> Any:
     value = _structure(value)
     return value if isinstance(value, list) else MISSING
-
-
-def builder(kind: str) -> instances.Builder:
-    """Return what makes attributes of a kind; values that contradict it fail the measure."""
-    return instances.builder(kind)
 
 
 _TYPES: Final[dict[str, tuple[str, Conversion]]] = {

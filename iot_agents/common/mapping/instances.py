@@ -40,12 +40,9 @@ def builder(kind: str, unit: str | None = None, *, trusted: bool = False) -> Bui
     make = _making(kind, MEMBERS[kind], unit)
     if check is None:
         return make
-
-    def checked(value: Any, observed_at: str | None) -> dict[str, Any]:
-        check(value)
-        return make(value, observed_at)
-
-    return checked
+    if kind == "ListRelationship":
+        return lambda uris, at: make([{"object": uri} for uri in check(uris)], at)
+    return lambda value, at: make(check(value), at)
 
 
 def _making(kind: str, member: str, unit: str | None) -> Builder:
@@ -62,26 +59,30 @@ def _making(kind: str, member: str, unit: str | None) -> Builder:
     return plain if unit is None else with_unit
 
 
-def _check_uris(value: Any) -> None:
+def _uris(value: Any) -> Any:
     for uri in value if isinstance(value, list) else (value,):
         if not is_uri(uri):
             raise ExpressionError(f"expected a URI, got {describe(uri)}")
+    return value
 
 
-def _check_geometry(value: Any) -> None:
+def _geometry(value: Any) -> Any:
     if not isinstance(value, dict) or value.get("type") not in _GEOMETRIES:
         raise ExpressionError(f"expected a GeoJSON geometry, got {describe(value)}")
     check_positions(value.get("coordinates"))
+    return value
 
 
-def _check_language_map(value: Any) -> None:
+def _language_map(value: Any) -> Any:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise ExpressionError(f"expected texts by language, got {describe(value)}")
+    return value
 
 
-def _check_list(value: Any) -> None:
+def _list(value: Any) -> Any:
     if not isinstance(value, list):
         raise ExpressionError(f"expected a list, got {describe(value)}")
+    return value
 
 
 def check_positions(coordinates: Any) -> None:
@@ -107,10 +108,11 @@ def check_positions(coordinates: Any) -> None:
         raise ExpressionError(f"the longitude {longitude} is not between -180 and 180")
 
 
-_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
-    "GeoProperty": _check_geometry,
-    "Relationship": _check_uris,
-    "ListRelationship": _check_uris,
-    "LanguageProperty": _check_language_map,
-    "ListProperty": _check_list,
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "GeoProperty": _geometry,
+    "Relationship": _uris,
+    "ListRelationship": lambda value: _uris(_list(value)),
+    "LanguageProperty": _language_map,
+    "ListProperty": _list,
 }
+"""What returns a value of a kind once it is known to be one."""

@@ -17,7 +17,7 @@ from collections.abc import Mapping as Dict
 from typing import Any, Final
 
 from broker.core.identifiers import is_uri
-from iot_agents.common.mapping import attribute_types
+from iot_agents.common.mapping import attribute_types, instances
 from iot_agents.common.mapping.enums import Unmapped
 from iot_agents.common.mapping.explicit import explicit
 from iot_agents.common.mapping.model import (
@@ -185,7 +185,7 @@ class _Compilation:
 
     def _rule(self, field: str, attribute: Dict[str, Any], get: Getter) -> AttributeRule:
         kind, convert = attribute_types.kind_and_conversion(attribute.get("type") or "")
-        build = attribute_types.builder(kind)
+        build = instances.builder(kind)
         metadata = self._metadata(attribute.get("metadata") or {}, f"{field}.metadata")
 
         def value(scope: Scope) -> Any:
@@ -217,7 +217,7 @@ class _Compilation:
         """Compile a metadatum: a member of the attribute, or a sub-Property."""
         element = element if isinstance(element, dict) else {"value": element}
         kind, convert = attribute_types.kind_and_conversion(element.get("type") or "")
-        build = attribute_types.builder(kind)
+        build = instances.builder(kind)
         constant, expression = element.get("value"), element.get("expression")
         get = self._expression(expression, field) if expression else lambda _: constant
 

@@ -168,6 +168,7 @@ def test_required_attributes_are_asked_for_only_of_whole_entities() -> None:
         {"name": {"type": "LanguageProperty", "languageMap": {"en": "Bay 17"}}},
         {"color": {"type": "VocabProperty", "vocab": "grey"}},
         {"refDevice": [{"type": "Relationship", "object": "urn:a:b", "datasetId": "urn:d:1"}]},
+        {"refDevice": {"type": "ListRelationship", "objectList": [{"object": "urn:a:b"}]}},
         {"scope": "/centre"},
     ],
 )

@@ -190,6 +190,10 @@ def test_an_item_whose_word_is_not_known_is_left_out_of_its_list(tmp_path: Path)
         ("{from: v, when: v == 5}", {"type": "Property", "value": 5}),
         ("{from: o, kind: JsonProperty}", {"type": "JsonProperty", "json": {"k": 1}}),
         ("{from: t, kind: VocabProperty}", {"type": "VocabProperty", "vocab": "word"}),
+        (
+            "{value: ['urn:a:b'], kind: ListRelationship}",
+            {"type": "ListRelationship", "objectList": [{"object": "urn:a:b"}]},
+        ),
         ("{from: l, kind: ListProperty}", {"type": "ListProperty", "valueList": [1, 2]}),
         (
             "{object: {en: t}, kind: LanguageProperty}",

@@ -28,6 +28,8 @@ SCOPE: dict[str, Any] = {
     "gateways": [{"id": "a", "rssi": -88, "up": True}, {"id": "b", "rssi": -57, "up": False}],
     "limit": -60,
     "grüße": "umlaut",
+    "hex": "0x1A",
+    "huge": 10**400,
 }
 
 
@@ -53,6 +55,10 @@ def evaluate(text: str, *, strict: bool = True) -> Any:
         ("n*half", 3),
         ("digits * 2", 24),
         ("yes + 1", 2),
+        ("hex * 1", 26),
+        ("' 7.5 ' * 2", 15),
+        ("1e21 + 'm'", "1e+21m"),
+        ("'' + 1e22 / 3", "3.3333333333333335e+21"),
         ("'a' + 1 + 2", "a12"),
         ("1 + 2 + 'a'", "3a"),
         ("'v' + 1.0", "v1"),
@@ -190,6 +196,12 @@ def test_provisioned_expressions_read_and_and_or_from_left_to_right() -> None:
         ("'a' + device", "expected a text, got an object"),
         ("10 ^ 400", "math range error"),
         ("1e300 * 1e300", "too large"),
+        ("huge + 1", "too large"),
+        ("'' * 2", "expected a number, got ''"),
+        ("'1_0' * 2", "expected a number, got '1_0'"),
+        ("'Infinity' * 2", "expected a number"),
+        ("'1e999' * 2", "expected a number"),
+        ("'0xg' * 2", "expected a number"),
     ],
 )
 def test_what_cannot_be_computed_is_an_error(text: str, message: str) -> None:
