@@ -36,11 +36,6 @@ Hints: TypeAlias = Callable[[str, str], Hint]
 """The hint for an attribute of a type."""
 
 
-def no_hints(_type: str, _attribute: str) -> Hint:
-    """Know nothing of any model."""
-    return Hint()
-
-
 def hints_of(catalogue: Catalogue) -> Hints:
     """Return what gives the hints of a catalogue."""
 
