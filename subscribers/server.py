@@ -187,6 +187,7 @@ def _keeper(settings: Settings, client: Client, served: ServedRole, url: str) ->
         endpoint=f"{(settings.public_url or url).rstrip('/')}/notify/{name}",
         check_interval=settings.check_interval,
         reconcile_interval=settings.reconcile_interval,
+        catch_up=settings.catch_up,
     )
 
 

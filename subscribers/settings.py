@@ -75,6 +75,13 @@ class Settings:
         default=600.0,
         metadata=_doc("Seconds between two comparisons with what the broker holds."),
     )
+    catch_up: float = field(
+        default=75.0,
+        metadata=_doc(
+            "Seconds without news after which it is no longer expected that the broker still tells "
+            "what was missed while this process was down; the present state is taken instead."
+        ),
+    )
     broker_timeout: float = field(
         default=10.0, metadata=_doc("Seconds the broker has to answer a request.")
     )

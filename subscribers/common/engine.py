@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,6 +51,9 @@ class Engine(Protocol):
 
     def known(self, binding: str) -> Iterable[str]:
         """Return the entities of which something is held."""
+
+    def newest(self, binding: str) -> Mapping[tuple[str, str], Instant]:
+        """Return when each measured attribute was observed last, by entity and attribute."""
 
     def advance(self, now: Instant, wall: Instant) -> None:
         """Do what has become due."""

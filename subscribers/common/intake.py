@@ -12,11 +12,12 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from subscribers.common.engine import Count, Engine
+from subscribers.common.instants import Instant
 from subscribers.common.journal import Journal, write_position
 from subscribers.common.observations import Observation
 from subscribers.common.stream_clock import StreamClock
@@ -70,7 +71,8 @@ class Intake:
         self._tick = tick
         self._queue: asyncio.Queue[_Queued] = asyncio.Queue(max_waiting)
         self._engine: Engine | None = None
-        self._started = False
+        self.started = False
+        """Whether things become due."""
         self.counts: Counter[Count] = Counter()
 
     async def take(self, binding: str, observations: Sequence[Observation]) -> None:
@@ -97,11 +99,21 @@ class Intake:
         await self._put(lambda engine: found.update(engine.known(binding)))
         return frozenset(found)
 
+    async def newest(self, binding: str) -> Mapping[tuple[str, str], Instant]:
+        """Return what the engine's `newest` returns; raises like `take`."""
+        found: dict[tuple[str, str], Instant] = {}
+        await self._put(lambda engine: found.update(engine.newest(binding)))
+        return found
+
     async def start(self) -> None:
         """Let things become due: the present state is known; raises like `take`."""
-        if not self._started:
+        if not self.started:
             await self._put(self._start)
-            self._started = True
+            self.started = True
+
+    def believes(self, observed_at: Instant) -> bool:
+        """Tell whether an observation can be true: it is not from the future."""
+        return self._clock.believes(observed_at)
 
     @property
     def waiting(self) -> int:
@@ -149,13 +161,13 @@ class Intake:
     async def _apply(self, batch: Sequence[_Queued]) -> None:
         if self._engine is None:
             self._engine = await self._journal.read(self._build)
-            if self._started:
+            if self.started:
                 self._start(self._engine)
         engine = self._engine
         self._engine = None  # until the commit has succeeded it holds what the journal does not
         for queued in batch:
             queued.step(engine)
-        if self._started and self._clock.running:
+        if self.started and self._clock.running:
             engine.advance(self._clock.now(), self._clock.wall())
         changes = engine.drain()
         if changes.statements:

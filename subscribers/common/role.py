@@ -22,12 +22,14 @@ class Binding:
         description: what an operator reads in the subscription.
         entity_type: whose changes are wanted.
         attributes: which are watched and told; none given is all.
+        measured: those of them whose observations matter one by one.
     """
 
     name: str
     description: str
     entity_type: str
     attributes: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -120,6 +120,15 @@ class KpiEngine:
 
     def known(self, binding: str) -> Iterable[str]:
         return self._sources[binding].members.present()
+
+    def newest(self, binding: str) -> Mapping[tuple[str, str], Instant]:
+        observed = self._sources[binding]
+        attribute = observed.source.attribute
+        return {
+            (member, attribute): series.newest
+            for member, series in observed.members.series.items()
+            if series.newest is not None
+        }
 
     def advance(self, now: Instant, wall: Instant) -> None:
         show = bool(self._running_interval) and wall - self._last_running >= self._running_interval

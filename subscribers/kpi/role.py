@@ -57,7 +57,15 @@ def _bindings(found: Sequence[Definition[Kpi]]) -> list[Binding]:
         source = kpis[0].source
         groups = () if source.group_by is None else (source.group_by,)
         names = ", ".join(kpi.name for kpi in kpis)
-        bindings.append(Binding(key, f"KPIs: {names}", source.type, (source.attribute, *groups)))
+        bindings.append(
+            Binding(
+                key,
+                f"KPIs: {names}",
+                source.type,
+                (source.attribute, *groups),
+                (source.attribute,),
+            )
+        )
     return bindings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from subscribers.common.definitions import Definition
@@ -52,6 +52,7 @@ class CompiledRule:
                 f"Rule {self.model.name}: {self.model.title}",
                 part.type,
                 part.watched,
+                part.measured,
             )
             for name, part in self.parts.items()
         ]
@@ -97,6 +98,10 @@ class RulesEngine:
     def known(self, binding: str) -> Iterable[str]:
         rule, _, part = binding.partition(".")
         return self._live[rule].evaluation.knowledge.facts[part]
+
+    def newest(self, binding: str) -> Mapping[tuple[str, str], Instant]:
+        rule, _, part = binding.partition(".")
+        return self._live[rule].evaluation.newest(part)
 
     def advance(self, now: Instant, wall: Instant) -> None:
         self._wall = wall

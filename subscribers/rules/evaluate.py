@@ -135,6 +135,19 @@ class Evaluation:
             if pair in self.alerts:
                 self._clear(pair, now)
 
+    def newest(self, part: str) -> Mapping[tuple[str, str], Instant]:
+        """Return when each attribute of a part was observed last, by entity and attribute."""
+        newest = {
+            (entity_id, name): at
+            for entity_id, facts in self.knowledge.facts[part].items()
+            for name, (at, _) in facts.readings.items()
+        }
+        for slot in self.waiting:
+            key = (slot.entity_id, slot.attribute)
+            if slot.part == part:
+                newest[key] = max(slot.at, newest.get(key, slot.at))
+        return newest
+
     def advance(self, now: Instant) -> None:
         """Move the watermark on and do what has become due, in the order of event time."""
         watermark = Instant(now - self._lateness)

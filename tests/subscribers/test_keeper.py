@@ -19,7 +19,12 @@ LINKED = PREFIX + "blocked-charging-point.linked"
 
 
 def settings(broker: OtherBroker, data_dir: Path, **changes: Any) -> Settings:
-    quick = {"tick_interval": 0.02, "check_interval": 0.05, "reconcile_interval": 0.1}
+    quick = {
+        "tick_interval": 0.02,
+        "catch_up": 0.1,
+        "check_interval": 0.05,
+        "reconcile_interval": 0.1,
+    }
     chosen = {"broker_url": broker.url, "port": 0, **quick, **changes}
     return Settings(data_dir=data_dir, **chosen)
 

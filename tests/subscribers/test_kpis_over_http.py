@@ -18,7 +18,13 @@ ROTATIONS = "urn:ngsi-ld:KeyPerformanceIndicator:parking-rotations:ParkingGroup:
 
 
 def settings(broker: OtherBroker, data_dir: Path, **changes: Any) -> Settings:
-    chosen = {"broker_url": broker.url, "port": 0, "tick_interval": 0.02, **changes}
+    chosen = {
+        "broker_url": broker.url,
+        "port": 0,
+        "tick_interval": 0.02,
+        "catch_up": 0.1,
+        **changes,
+    }
     return Settings(data_dir=data_dir, **{"running_interval": 0.0, **chosen})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ class Diary:
     def known(self, binding: str) -> Iterable[str]:
         del binding
         return self._seen
+
+    def newest(self, binding: str) -> Mapping[tuple[str, str], Instant]:
+        del binding
+        return {}
 
     def advance(self, now: Instant, wall: Instant) -> None:
         del now, wall

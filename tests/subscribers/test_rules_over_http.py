@@ -12,13 +12,20 @@ from subscribers.common.journal import JournalUnusable
 from subscribers.server import serve
 from subscribers.settings import Settings
 from tests.support.city_parts import BAY, POINT, bay, point, ready
+from tests.support.eventually import eventually
 from tests.support.other_broker import OtherBroker, other_broker, problem
 
 SUBJECT, LINKED = "blocked-charging-point.subject", "blocked-charging-point.linked"
 
 
 def settings(broker: OtherBroker, data_dir: Path, **changes: Any) -> Settings:
-    chosen = {"broker_url": broker.url, "port": 0, "tick_interval": 0.02, **changes}
+    chosen = {
+        "broker_url": broker.url,
+        "port": 0,
+        "tick_interval": 0.02,
+        "catch_up": 0.1,
+        **changes,
+    }
     return Settings(data_dir=data_dir, **chosen)
 
 
@@ -87,6 +94,29 @@ async def test_what_happened_while_it_was_down_is_queried_before_anything_is_dec
 
     (alert,) = broker.alerts
     assert alert["validFrom"]["value"]["@value"] == "2026-05-02T13:00:00.000Z"
+
+
+async def test_what_the_broker_still_has_to_tell_is_waited_for_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with other_broker() as broker:
+        async with serve(settings(broker, tmp_path), {"rules"}) as running:
+            await ready(running)
+            await broker.notify(SUBJECT, point("available", 8))
+            await broker.notify(LINKED, bay("free", 8))
+        broker.entities[BAY] = bay("free", 12)
+        async with serve(settings(broker, tmp_path, catch_up=60.0), {"rules"}) as running:
+            await eventually(lambda: "is catching up with 1 entities" in str(running.problems()))
+            for old_news in (bay("occupied", 9), bay("free", 11), bay("free", 12)):
+                await broker.notify(LINKED, old_news)
+
+            await ready(running)
+            await broker.notify(LINKED, bay("free", 13))
+            await broker.until(lambda: broker.alerts and "validTo" in broker.alerts[0])
+
+    (alert,) = broker.alerts
+    assert alert["validFrom"]["value"]["@value"] == "2026-05-02T07:00:00.000Z"
+    assert alert["validTo"]["value"]["@value"] == "2026-05-02T09:00:00.000Z"
 
 
 async def test_the_starting_state_comes_from_the_broker(tmp_path: Path) -> None:
