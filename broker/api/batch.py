@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from broker.api import answers, media, parameters, problems
-from broker.api.entities import answer_query
+from broker.api import answers, asking, media, parameters, problems
+from broker.api.entity_answers import answer_query
 from broker.api.request import Request
 from broker.api.routes import Route
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
@@ -77,7 +77,7 @@ async def query_batch(request: Request) -> web.StreamResponse:
     """POST /entityOperations/query."""
     document, ld_context = await request.document()
     return await answer_query(
-        request, ld_context, parameters.document_query(request, document, ld_context)
+        request, ld_context, asking.document_query(request, document, ld_context)
     )
 
 

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiohttp import web
 
-from broker.api import answers, media, parameters
+from broker.api import answers, asking, media, parameters
 from broker.api.answers import no_content
-from broker.api.rendering import (
-    Form,
-    array,
-    entity_bytes,
-    feature_collection,
-    inline_bytes,
-    linked_bytes,
-    with_context,
-)
+from broker.api.entity_answers import answer_entity, answer_query
 from broker.api.request import Request
 from broker.api.routes import Route
-from broker.core.conformance import NATIVE
-from broker.core.errors import BadRequestData, InvalidRequest, ResourceNotFound
-from broker.core.etag import entity_tag, parse_tags
+from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.fragments import Applied
 from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
 from broker.core.timestamps import check_timestamp
 from broker.operations import entities as operations
-from broker.operations import linking, purging, queries
-from broker.store.interface import StoredEntity
+from broker.operations import purging, queries
 
 _WRITE = frozenset({"type", "local", "via"})
 
@@ -45,131 +33,17 @@ async def retrieve_entity(request: Request) -> web.StreamResponse:
     """GET /entities/{entityId}."""
     entity_id = request.uri("entityId")
     ld_context = await request.ld_context()
-    asked = parameters.retrieval(request, ld_context)
+    asked = asking.retrieval(request, ld_context)
     stored = await queries.retrieve_entity(
         request.broker, request.tenant, entity_id, types=asked.types, query=asked.query
     )
-    tag = _tag(stored)
-    known = request.raw.headers.get("If-None-Match")
-    if known is not None and asked.join is None:
-        tags = parse_tags(known, "If-None-Match")
-        if tags is None or tag in tags:
-            return web.Response(status=304, headers={"ETag": tag})
-    items = await _items(request, ld_context, asked, [stored])
-    if not items[0]:
-        raise ResourceNotFound(f"entity {entity_id} has none of the members asked for")
-    if asked.join == "flat":
-        return _list(request, ld_context, items, {})
-    if request.accept == media.GEO_JSON:
-        return _features(request, ld_context, items[0], {"ETag": tag})
-    return _conformant(request, answers.rendered(request, items[0], ld_context, {"ETag": tag}))
-
-
-def _tag(stored: StoredEntity) -> str:
-    """Return the entity tag of a state, made once."""
-    tag = stored.renderings.get("ETag")
-    if tag is None:
-        tag = stored.renderings["ETag"] = entity_tag(stored.entity).encode()
-    return tag.decode()
+    return await answer_entity(request, ld_context, asked, stored)
 
 
 async def query_entities(request: Request) -> web.StreamResponse:
     """GET /entities."""
     ld_context = await request.ld_context()
-    return await answer_query(request, ld_context, parameters.query(request, ld_context))
-
-
-async def answer_query(
-    request: Request, ld_context: LdContext, asked: parameters.Asked
-) -> web.StreamResponse:
-    """Answer a query, however it was put."""
-    page = await queries.query_entities(
-        request.broker,
-        request.tenant,
-        asked.query,
-        limit=asked.limit,
-        offset=asked.offset,
-        count=asked.count,
-    )
-    headers = answers.page_links(request, limit=asked.limit, offset=asked.offset, more=page.more)
-    if page.count is not None:
-        headers["NGSILD-Results-Count"] = str(page.count)
-    items = await _items(request, ld_context, asked, page.entities)
-    return _list(request, ld_context, items, headers)
-
-
-async def _items(
-    request: Request,
-    ld_context: LdContext,
-    asked: parameters.Asked,
-    entities: Sequence[StoredEntity],
-) -> list[bytes]:
-    """Render entities, with those that they link to where that is asked for (clause 4.5.23)."""
-    form = Form(
-        ld_context,
-        asked.representation,
-        request.accept,
-        asked.geometry_property,
-        request.version or NATIVE,
-    )
-    if asked.join is None:
-        return [entity_bytes(stored, form) for stored in entities]
-    linked = await linking.linked_entities(
-        request.broker,
-        request.tenant,
-        entities,
-        asked.representation,
-        level=asked.join_level,
-        contained_by=asked.contained_by,
-    )
-    if asked.join == "flat":
-        given = {stored.entity["id"] for stored in entities}
-        others = (one for key, one in linked.items() if key not in given)
-        return [
-            *(entity_bytes(stored, form) for stored in entities),
-            *(linked_bytes(one, form) for one in others),
-        ]
-    return [
-        inline_bytes(
-            stored,
-            form,
-            linked,
-            join_level=asked.join_level,
-            contained_by=asked.contained_by,
-        )
-        for stored in entities
-    ]
-
-
-def _list(
-    request: Request, ld_context: LdContext, items: Iterable[bytes], headers: dict[str, str]
-) -> web.Response:
-    if request.accept == media.GEO_JSON:
-        return _features(request, ld_context, feature_collection(items), headers)
-    return _conformant(request, answers.rendered(request, array(items), ld_context, headers))
-
-
-def _conformant(request: Request, response: web.Response) -> web.Response:
-    """Say which version of the standard an answer conforms to, if that was asked (4.3.6.8)."""
-    if request.version is not None:
-        major, minor = request.version
-        response.headers["Preference-Applied"] = f"ngsi-ld={major}.{minor}"
-        if request.version != NATIVE:
-            response.set_status(203)
-    return response
-
-
-def _features(
-    request: Request, ld_context: LdContext, body: bytes, headers: dict[str, str]
-) -> web.Response:
-    """Answer GeoJSON: its @context in the body, unless the client prefers it in a Link (6.3.6)."""
-    if media.prefers(request.raw.headers.get("Prefer", ""), "body") == "json":
-        headers = {**headers, "Preference-Applied": "body=json"}
-        return answers.rendered(request, body, ld_context, headers)
-    body = with_context(body, ld_context)
-    return _conformant(
-        request, web.Response(body=body, headers={"Content-Type": media.GEO_JSON, **headers})
-    )
+    return await answer_query(request, ld_context, asking.query(request, ld_context))
 
 
 async def merge_entity(request: Request) -> web.Response:
@@ -216,7 +90,7 @@ async def delete_entity(request: Request) -> web.Response:
 
 async def purge_entities(request: Request) -> web.Response:
     """DELETE /entities."""
-    asked = parameters.purge(request, await request.ld_context())
+    asked = asking.purge(request, await request.ld_context())
     await purging.purge_entities(
         request.broker, request.tenant, asked.query, keep=asked.keep, drop=asked.drop
     )
@@ -344,7 +218,7 @@ ROUTES = (
         _ENTITY,
         retrieve_entity,
         "retrieveEntity",
-        parameters.RETRIEVE,
+        asking.RETRIEVE,
         media.ENTITIES,
         slash=False,
     ),
@@ -371,6 +245,6 @@ ROUTES = (
         slash=False,
     ),
     Route("POST", "/entities", create_entity, "createEntity", frozenset({"local", "via"})),
-    Route("GET", "/entities", query_entities, "queryEntity", parameters.QUERY, media.ENTITIES),
-    Route("DELETE", "/entities", purge_entities, "purgeEntities", parameters.PURGE),
+    Route("GET", "/entities", query_entities, "queryEntity", asking.QUERY, media.ENTITIES),
+    Route("DELETE", "/entities", purge_entities, "purgeEntities", asking.PURGE),
 )
