@@ -31,6 +31,7 @@ _FLATTENING = 1 / 298.257223563
 _NEARLY_ANTIPODAL = 3.1
 _STEP = 0.5
 _MAX_STEPS = 5000
+_COARSEST = 30.0
 _LOCAL = 50_000.0
 _ROUNDS = 3
 _TINY = 1e-12
@@ -109,7 +110,8 @@ def _closest(
 def _densified(geometry: Any) -> Any:
     if geometry.geom_type in ("Point", "MultiPoint"):
         return geometry
-    return shapely.segmentize(geometry, max(_STEP, geometry.length / _MAX_STEPS))
+    step = min(max(_STEP, geometry.length / _MAX_STEPS), _COARSEST)
+    return shapely.segmentize(geometry, step)
 
 
 def _azimuthal(positions: Any, center: tuple[float, float]) -> Any:

@@ -132,8 +132,9 @@ def compile_relation(query: GeoQuery) -> Relation:
 def point_of(value: Any) -> tuple[float, float] | None:
     """Return longitude and latitude of a GeoJSON Point; None for anything else."""
     if value.__class__ is dict and value.get("type") == "Point":
-        coordinates = value["coordinates"]
-        return coordinates[0], coordinates[1]
+        coordinates = value.get("coordinates")
+        if coordinates:
+            return coordinates[0], coordinates[1]
     return None
 
 
@@ -144,6 +145,8 @@ def read(value: Any) -> Any:
     try:
         drawn = shapely.force_2d(shape(value))
     except (ValueError, TypeError, shapely.errors.GEOSException):
+        return None
+    if drawn.is_empty:
         return None
     return drawn if drawn.is_valid else shapely.make_valid(drawn)
 
