@@ -110,6 +110,7 @@ async def run(settings: Settings, roles: Collection[str]) -> AsyncIterator[Runni
             )
             running = replace(running, broker=_reachable(own.url))
             settings = _using(settings, running.broker)
+        settings = _naming(settings)
         if watching := frozenset(roles).intersection(SUBSCRIBERS):
             subscriber = await stack.enter_async_context(
                 serve_subscribers(settings.subscribers, watching)
@@ -143,18 +144,23 @@ def _bundled(port: int) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _using(settings: Settings, broker_url: str) -> Settings:
-    ld_context = broker_url + CONTEXT_PATH
+    """Point agents and subscribers at a broker."""
     return replace(
         settings,
-        agents=replace(
-            settings.agents,
-            broker_url=broker_url,
-            ld_context=settings.agents.ld_context or ld_context,
-        ),
+        agents=replace(settings.agents, broker_url=broker_url),
+        subscribers=replace(settings.subscribers, broker_url=broker_url),
+    )
+
+
+def _naming(settings: Settings) -> Settings:
+    """Let names mean what the product @context says, unless another one was set."""
+    agents, subscribers = settings.agents, settings.subscribers
+    return replace(
+        settings,
+        agents=replace(agents, ld_context=agents.ld_context or agents.broker_url + CONTEXT_PATH),
         subscribers=replace(
-            settings.subscribers,
-            broker_url=broker_url,
-            ld_context=settings.subscribers.ld_context or ld_context,
+            subscribers,
+            ld_context=subscribers.ld_context or subscribers.broker_url + CONTEXT_PATH,
         ),
     )
 
