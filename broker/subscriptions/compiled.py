@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from msgspec import UNSET
 
@@ -189,11 +190,17 @@ def _conditions(
     if subscription.scope_q is not UNSET:
         yield "scopeQ", evaluate.compile(EntityQuery(scope=scope.parse(subscription.scope_q)))
     if subscription.q is not UNSET:
-        yield "q", _q(subscription.q, subscription.expand_values, contexts.q.for_types(types))
+        q_names = contexts.q.for_types(types)
+        yield "q", _q(_decoded(subscription.q), subscription.expand_values, q_names)
     if subscription.geo_q is not UNSET:
         yield "geoQ", _geo(subscription.geo_q, contexts.names.for_types(types))
     if subscription.csf is not UNSET:
-        q.parse(subscription.csf, contexts.names.expand, where="csf")
+        q.parse(_decoded(subscription.csf), contexts.names.expand, where="csf")
+
+
+def _decoded(text: str) -> str:
+    """Undo percent-encoding, which clients use in bodies too, as clause 4.9 is about URLs."""
+    return unquote(text)
 
 
 def _q(text: str, expand_values: object, names: LdContext) -> Predicate:

@@ -192,6 +192,7 @@ def test_an_equal_sub_attribute_written_again_is_no_change() -> None:
         ({"q": "speed>60"}, True),
         ({"q": "speed>90"}, False),
         ({"q": "speed>60;lanes==2"}, True),
+        ({"q": "speed%3E60%3Blanes==2"}, True),
         ({"scopeQ": "/north/#"}, True),
         ({"scopeQ": "/south"}, False),
         (
