@@ -36,6 +36,10 @@ class NewerFile(Exception):
     """The file was written by a newer version of the product."""
 
 
+class FileInUse(Exception):
+    """Another process has the file for itself."""
+
+
 class Database:
     """A file opened by `Database.open`; its jobs run in the order they were submitted."""
 
@@ -47,13 +51,19 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, migrations: Sequence[str]) -> AsyncIterator[Self]:
+    async def open(
+        cls, path: Path, migrations: Sequence[str], *, shared: bool = False
+    ) -> AsyncIterator[Self]:
         """Open a file, made or brought up to date by the scripts it has not seen yet.
+
+        Args:
+            shared: other processes may have the file open too.
 
         Raises:
             NewerFile: it has seen more scripts than there are.
+            FileInUse: another process has it, and one of both does not share.
         """
-        connection = await asyncio.to_thread(_connect, path, migrations)
+        connection = await asyncio.to_thread(_connect, path, migrations, shared)
         try:
             database = cls(connection, path.stem)
             database._thread.start()
@@ -116,14 +126,21 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _connect(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
+def _connect(path: Path, migrations: Sequence[str], shared: bool) -> sqlite3.Connection:  # noqa: FBT001 - run in a thread
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA busy_timeout = 10000")
+        if shared:
+            connection.execute("PRAGMA busy_timeout = 10000")
+        else:
+            connection.execute("PRAGMA busy_timeout = 200")
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection, path, migrations)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise FileInUse(f"{path}: {error}; does another process use it?") from error
     except BaseException:
         connection.close()
         raise
@@ -131,6 +148,7 @@ def _connect(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    # The transaction is what takes the lock, also where there is nothing to do.
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):

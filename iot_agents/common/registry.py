@@ -38,7 +38,7 @@ class Registry:
     @asynccontextmanager
     async def open(cls, path: Path) -> AsyncIterator[Self]:
         """Open a registry's file, made when it is missing."""
-        async with Database.open(path, rows.MIGRATIONS) as database:
+        async with Database.open(path, rows.MIGRATIONS, shared=True) as database:
             yield cls(database)
 
     async def find(self, hardware_id: str, apikey: str = "") -> Known | None:

@@ -142,7 +142,11 @@ class Spool:
         clock: Callable[[], datetime],
         limits: Limits | None = None,
     ) -> AsyncIterator[Self]:
-        """Open a spool's file, made when it is missing."""
+        """Open a spool's file, made when it is missing.
+
+        Raises:
+            FileInUse: another process runs the same agent on it.
+        """
         async with Database.open(path, MIGRATIONS) as database:
             pending = await database.submit(_count)
             yield cls(database, pending, limits=limits or Limits(), counters=counters, clock=clock)

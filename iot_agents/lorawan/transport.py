@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable
 from datetime import datetime
 
 from aiohttp import web
-from aiomqtt import Topic
 
 from iot_agents.common.counters import Counters
 from iot_agents.common.measure import NotDurable, Outcome, Ticket
@@ -33,13 +33,14 @@ class LorawanTransport:
         clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
+        self._topics = [_pattern(topic) for topic in settings.topics]
         self._pipeline = pipeline
         self._counters = counters
         self._clock = clock
 
     async def accept(self, topic: str, payload: bytes) -> Ticket | None:
         """Take an MQTT message; None for those on other topics than ours."""
-        if not any(Topic(topic).matches(wanted) for wanted in self._settings.topics):
+        if not any(pattern.fullmatch(topic) for pattern in self._topics):
             return None
         event, device = event_of(topic)
         return await self._take(event, device, topic, payload)
@@ -91,3 +92,13 @@ class LorawanTransport:
                 device, payload, f"the message is of device {uplink.dev_eui}, the topic is not"
             )
         return await self._pipeline.submit(measure_of(uplink, topic, payload), wait=wait)
+
+
+def _pattern(topic_filter: str) -> re.Pattern[str]:
+    """Return an MQTT topic filter as a regular expression."""
+    levels = topic_filter.split("/")
+    parts = ["[^/]*" if level == "+" else re.escape(level) for level in levels]
+    if levels[-1] == "#":
+        # `a/#` also stands for `a` itself.
+        return re.compile("/".join(parts[:-1]) + ("(/.*)?" if parts[:-1] else ".*"))
+    return re.compile("/".join(parts))

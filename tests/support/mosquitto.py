@@ -22,8 +22,6 @@ listener {port} 127.0.0.1
 allow_anonymous true
 persistence true
 persistence_location {directory}/
-autosave_interval 1
-autosave_on_changes true
 max_inflight_messages 0
 max_queued_messages 0
 log_type information

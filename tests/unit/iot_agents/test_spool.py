@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from iot_agents.common.counters import Counters
-from iot_agents.common.database import NewerFile
+from iot_agents.common.database import FileInUse, NewerFile
 from iot_agents.common.dead_letters import DeadLetter, DeadLetters
 from iot_agents.common.spool import Entry, Limits, Operation, Spool, SpoolFull
 
@@ -74,15 +74,11 @@ async def test_what_was_put_is_found_in_order_after_a_restart(bench: Bench) -> N
         assert spool.pending == 200
 
 
-async def test_a_resolved_ticket_means_another_connection_sees_the_row(bench: Bench) -> None:
-    async with bench.spool() as spool:
-        await spool.put(entry(1))
-
-        other = sqlite3.connect(bench.path)
-        count = other.execute("SELECT count(*) FROM measure").fetchone()
-        other.close()
-
-    assert count == (1,)
+async def test_a_spool_belongs_to_one_process(bench: Bench) -> None:
+    async with bench.spool():
+        with pytest.raises(FileInUse, match="another process"):
+            async with bench.spool():
+                pass
 
 
 async def test_settled_rows_are_gone_after_a_restart(bench: Bench) -> None:
