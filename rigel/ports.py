@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 
@@ -31,9 +32,14 @@ def refuse_taken(*ports: Port) -> None:
                 pass
         except OSError as error:
             raise PortTaken(
-                f"cannot listen on {port.host}:{port.number}: {error.strerror}; stop the process "
+                f"cannot listen on {port.host}:{port.number}: {_reason(error)}; stop the process "
                 f"that uses the port, or choose another one with {port.variable}"
             ) from error
+
+
+def _reason(error: OSError) -> str:
+    # The text that comes with the error repeats the address.
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def free_port(host: str) -> int:

@@ -7,10 +7,11 @@ with the last that was sent of it.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from broker.client import Client
@@ -18,6 +19,8 @@ from broker.core.timestamps import format_timestamp
 from rigel.demo import frames, names
 from rigel.demo.city import TIME_ZONE, Bay, City, Probe
 from rigel.demo.story import EvseChange, Story, Uplink
+
+_LOCAL: Final = ZoneInfo(TIME_ZONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +84,15 @@ async def missing(wanted: Sequence[Expected], client: Client) -> Sequence[str]:
 def _of_rotations(city: City, story: Story) -> Iterator[Expected]:
     """Yield the KPI that counts each single change of every bay, so that none can be missing.
 
-    Its newest value is of the day before the one in which the story ends.
+    Its value is of the last day that is over, its running value of the day the story ends in.
     """
-    local = ZoneInfo(TIME_ZONE)
-    day = (story.end.astimezone(local) - timedelta(days=1)).date()
+    today = story.end.astimezone(_LOCAL).date()
     for group in city.groups:
-        arrivals = sum(
-            stay.bay.group == group and stay.start.astimezone(local).date() == day
-            for stay in story.stays
+        days = Counter(
+            stay.start.astimezone(_LOCAL).date() for stay in story.stays if stay.bay.group == group
         )
-        yield Expected(names.rotations(group), "kpiValue", arrivals, None)
+        yield Expected(names.rotations(group), "kpiValue", days[today - timedelta(days=1)], None)
+        yield Expected(names.rotations(group), "runningValue", days[today], None)
 
 
 def _same(found: Any, wanted: Any) -> bool:

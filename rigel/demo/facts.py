@@ -53,7 +53,7 @@ class Facts:
             said = ""
             try:
                 async with asyncio.timeout(limit):
-                    async for _ in _again():
+                    async for _ in again():
                         said = await self._not_ready(url)
                         if not said:
                             break
@@ -69,7 +69,7 @@ class Facts:
         counts: Counts = {}
         try:
             async with asyncio.timeout(limit):
-                async for _ in _again():
+                async for _ in again():
                     counts = await self.read()
                     if true(counts):
                         break
@@ -94,8 +94,8 @@ def everybody_told(counts: Counts) -> bool:
     )
 
 
-async def _again() -> AsyncIterator[None]:
-    """Yield at once and then after waits that grow."""
+async def again() -> AsyncIterator[None]:
+    """Yield at once and then after waits that grow, for asking again and again."""
     wait = _FIRST_WAIT
     while True:
         yield
