@@ -101,13 +101,13 @@ def count(
 
 
 @contextmanager
-def bounded(connection: sqlite3.Connection) -> Iterator[None]:
+def bounded(connection: sqlite3.Connection, operations: int = MAX_OPERATIONS) -> Iterator[None]:
     """Let a query see one state of the store, and stop it when it takes too many steps.
 
     Raises:
         TooComplexQuery: it did.
     """
-    left = MAX_OPERATIONS // _OPERATIONS_PER_CALL
+    left = operations // _OPERATIONS_PER_CALL
 
     def spend() -> bool:
         nonlocal left
@@ -124,7 +124,7 @@ def bounded(connection: sqlite3.Connection) -> Iterator[None]:
         if left >= 0:
             raise
         raise TooComplexQuery(
-            f"the query takes more than {MAX_OPERATIONS} steps; narrow it by type, id or a"
+            f"the query takes more than {operations} steps; narrow it by type, id or a"
             " condition on an attribute that fewer entities meet"
         ) from error
     finally:
@@ -187,24 +187,35 @@ class Search:
         )
         return list(self._connection.execute(sql, (*select.params, limit, offset)))
 
-    def in_order(self, limit: int, offset: int) -> list[Row]:
-        """Return a page in the order asked for."""
-        order = Order(self._terms, self._tenant, self._query, self.translated, self._leaves)
-        plan = self.plan(None)
+    def in_order(self, limit: int, offset: int, few: int | None = None) -> list[Row]:
+        """Return a page in the order asked for; `few` as in `plan`."""
+        order = self._order()
+        plan = self.plan(None, few)
         if order.terms is None:
             return self._sorted_here(plan.select, limit, offset)
         if not order.terms:
             return self.fetch(plan.select, limit, offset)
         if plan.few:
             return self.fetch(order.sorted(plan.select), limit, offset)
-        walks = order.walks(self._walk(None))
-        if walks is not None:
-            return self.fetch(self._in_turn(order, *walks), limit, offset)
+        walk = self.ordered_walk()
+        if walk is not None:
+            return self.fetch(walk, limit, offset)
         nearest = self._nearest(order, limit, offset)
         return self.fetch(order.sorted(plan.select), limit, offset) if nearest is None else nearest
 
-    def _in_turn(self, order: Order, there: Sql, absent: Sql | None) -> Sql:
-        """Return a SELECT that goes on with the entities that lack the first value."""
+    def _order(self) -> Order:
+        return Order(self._terms, self._tenant, self._query, self.translated, self._leaves)
+
+    def ordered_walk(self) -> Sql | None:
+        """Return a SELECT through an index in the order asked for, if there is such an index.
+
+        It goes on with the entities that lack the value which comes first in the order.
+        """
+        order = self._order()
+        walks = order.walks(self._walk(None))
+        if walks is None:
+            return None
+        there, absent = walks
         others = [
             condition
             for condition in self.translated.conditions
@@ -266,7 +277,11 @@ class Search:
         return int(number)
 
     def plan(self, after: int | None, few: int | None = None) -> Plan:
-        """Choose the condition that leads."""
+        """Choose the condition that leads.
+
+        Args:
+            few: what the leading condition may find to be read whole; `FEW` unless told.
+        """
         few = FEW if few is None else few
         leader, found = self._smallest(few)
         source = None if leader is None or found >= few else leader.source()
