@@ -28,6 +28,7 @@ __all__ = ["Answer", "Egress", "EgressFailed", "EgressPolicy", "EgressRefused", 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Finds the addresses of a host name; OSError when it has none."""
 
+_HTTP: Final = frozenset(("http", "https"))
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _CHECKED_URLS = 4096
 _DNS_THREADS = 8
@@ -202,6 +203,8 @@ class Egress:
         checked = self._check(url)
         if isinstance(checked, EgressRefused):
             raise EgressRefused(str(checked))
+        if checked.scheme not in _HTTP:
+            raise EgressRefused(f"{checked.scheme} is not HTTP")
         return checked
 
     def _check(self, url: str) -> URL | EgressRefused:

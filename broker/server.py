@@ -27,6 +27,7 @@ from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.policy import DeliveryPolicy
 from broker.subscriptions.registry import SubscriptionRegistry
+from broker.subscriptions.scheduler import Scheduler
 
 _log = logging.getLogger(__name__)
 _SHUTDOWN_SECONDS = 5.0
@@ -66,6 +67,7 @@ async def serve(
         NewerSchema: the store's file was written by a newer version.
     """
     policy = EgressPolicy(
+        schemes=frozenset(("http", "https", "mqtt", "mqtts")),
         allow_private=settings.egress_allow_private,
         allowed=tuple(part.strip() for part in settings.egress_allow.split(",") if part.strip()),
         timeout=settings.notification_timeout,
@@ -115,6 +117,8 @@ async def serve(
         )
         await stack.enter_async_context(load(broker, matcher))
         await stack.enter_async_context(notifier.deliver(store.outbox))
+        scheduler = Scheduler(registry, store.entities, store.outbox, clock)
+        await stack.enter_async_context(scheduler.running())
         await stack.enter_async_context(_sweeping(store, settings.sweep_interval))
         gauges = _gauges(store, notifier)
         contexts.public_url = url = await stack.enter_async_context(

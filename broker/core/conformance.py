@@ -61,18 +61,8 @@ def conform(entity: ExpandedEntity, version: Version) -> ExpandedEntity:
     return ExpandedEntity(shown)
 
 
-def _attributes(attributes: Mapping[str, Any], version: Version) -> dict[str, Any]:
-    found = {}
-    for name, instances in attributes.items():
-        if version < _MULTIPLE:
-            key = DEFAULT_INSTANCE if DEFAULT_INSTANCE in instances else next(iter(instances))
-            found[name] = {DEFAULT_INSTANCE: _instance(instances[key], version)}
-        else:
-            found[name] = {key: _instance(one, version) for key, one in instances.items()}
-    return found
-
-
-def _instance(instance: Mapping[str, Any], version: Version) -> dict[str, Any]:
+def conform_instance(instance: Mapping[str, Any], version: Version) -> dict[str, Any]:
+    """Return an attribute instance with nothing in it that came after a version."""
     shown = {
         name: value for name, value in instance.items() if _MEMBERS.get(name, version) <= version
     }
@@ -84,3 +74,14 @@ def _instance(instance: Mapping[str, Any], version: Version) -> dict[str, Any]:
     if "attributes" in instance:
         shown["attributes"] = _attributes(instance["attributes"], version)
     return shown
+
+
+def _attributes(attributes: Mapping[str, Any], version: Version) -> dict[str, Any]:
+    found = {}
+    for name, instances in attributes.items():
+        if version < _MULTIPLE:
+            key = DEFAULT_INSTANCE if DEFAULT_INSTANCE in instances else next(iter(instances))
+            found[name] = {DEFAULT_INSTANCE: conform_instance(instances[key], version)}
+        else:
+            found[name] = {key: conform_instance(one, version) for key, one in instances.items()}
+    return found

@@ -7,13 +7,15 @@ id, its type and `deletedAt`. With `showChanges` the values before the change st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from broker.core import geojson
+from broker.core.conformance import NATIVE, Version, conform, conform_instance
 from broker.core.events import AttributeChanged, EntityChanged, Instance
 from broker.core.identifiers import (
     DEFAULT_INSTANCE,
@@ -22,6 +24,7 @@ from broker.core.identifiers import (
     Iri,
     new_id,
 )
+from broker.core.linking import Linked, Read, nowhere, reach
 from broker.core.representations import Representation, render
 from broker.core.subscription import GEO_JSON, JSON
 
@@ -41,6 +44,7 @@ _VALUE_MEMBERS: Final = {
 _PREVIOUS: Final = {
     member: f"previous{member[0].upper()}{member[1:]}" for member in _VALUE_MEMBERS.values()
 }
+_NONE_LINKED: Final[Mapping[Iri, Linked]] = MappingProxyType({})
 _encode = msgspec.json.encode
 
 
@@ -53,6 +57,8 @@ class NotificationForm:
         inline_context: whether the @context stands in the body instead of in a Link header.
         show_changes: whether previous values are shown.
         nulls: the attributes shown as null when their entity is deleted; None is all of them.
+        join: `inline` or `flat` where linked entities are shown too, and how deep (4.5.23).
+        version: the version of the standard that the receiver is to be shown (4.3.6.8).
     """
 
     ld_context: LdContext
@@ -61,30 +67,116 @@ class NotificationForm:
     inline_context: bool = False
     show_changes: bool = False
     nulls: frozenset[Iri] | None = frozenset()
+    join: str = "@none"
+    join_level: int = 0
+    version: Version = NATIVE
 
 
 def entity_data(
-    event: EntityChanged, form: NotificationForm, changes: Sequence[AttributeChanged]
+    event: EntityChanged,
+    form: NotificationForm,
+    changes: Sequence[AttributeChanged],
+    read: Read = nowhere,
 ) -> bytes | None:
     """Return the `data` of a change's notification; None when the projection leaves nothing.
 
     Args:
         changes: the event's changes of attributes.
+        read: finds the linked entities that are joined.
     """
+    if form.version < NATIVE:
+        event = _conformed(event, form.version)
+        changes = [_conformed_change(change, form.version) for change in changes]
+        read = _conforming(read, form.version)
     if event.after is None:
         document = _deleted(event, form, changes)
-    else:
-        document = _changed(event, event.after, form, changes)
-    if document is None:
-        return None
+        return None if document is None else _data([document], form)
+    linked = _linked(event.after, form, read)
+    document = _changed(event, event.after, form, changes, linked)
+    return None if document is None else _data([document, *_beside([linked], form)], form)
+
+
+def state_data(
+    entities: Iterable[ExpandedEntity], form: NotificationForm, read: Read = nowhere
+) -> bytes | None:
+    """Return the `data` of a notification about entities as they are (timeInterval).
+
+    Returns:
+        None when the projection leaves nothing of any of them.
+    """
+    if form.version < NATIVE:
+        entities = [conform(entity, form.version) for entity in entities]
+        read = _conforming(read, form.version)
+    shown, reached, given = [], [], set()
+    for entity in entities:
+        linked = _linked(entity, form, read)
+        document = _rendered(entity, form, linked)
+        if document is not None:
+            shown.append(document)
+            reached.append(linked)
+            given.add(Iri(entity["id"]))
+    return _data([*shown, *_beside(reached, form, given)], form) if shown else None
+
+
+def _data(documents: list[dict[str, Any]], form: NotificationForm) -> bytes:
     if form.accept != GEO_JSON:
         if form.inline_context:
-            document["@context"] = form.ld_context.source
-        return b"[%b]" % _encode(document)
-    collection: dict[str, Any] = geojson.feature_collection([document])
+            for document in documents:
+                document["@context"] = form.ld_context.source
+        return _encode(documents)
+    collection: dict[str, Any] = geojson.feature_collection(documents)
     if form.inline_context:
         collection["@context"] = form.ld_context.source
     return _encode(collection)
+
+
+def _linked(entity: ExpandedEntity, form: NotificationForm, read: Read) -> Mapping[Iri, Linked]:
+    if not form.join_level:
+        return {}
+    return reach(entity, form.representation, read, level=form.join_level)
+
+
+def _beside(
+    reached: Iterable[Mapping[Iri, Linked]],
+    form: NotificationForm,
+    given: Collection[Iri] = (),
+) -> Iterator[dict[str, Any]]:
+    """Render each linked entity once beside the others, where the join is flat (4.5.23.3)."""
+    if form.join != "flat":
+        return
+    seen = set(given)
+    for linked in reached:
+        for entity_id, one in linked.items():
+            if entity_id not in seen:
+                seen.add(entity_id)
+                shown = _rendered(one.entity, replace(form, representation=one.representation))
+                if shown is not None:
+                    yield shown
+
+
+def _conformed(event: EntityChanged, version: Version) -> EntityChanged:
+    return replace(
+        event,
+        before=None if event.before is None else conform(event.before, version),
+        after=None if event.after is None else conform(event.after, version),
+    )
+
+
+def _conformed_change(change: AttributeChanged, version: Version) -> AttributeChanged:
+    before, after = change.before, change.after
+    return replace(
+        change,
+        before=None if before is None else conform_instance(before, version),
+        after=None if after is None else conform_instance(after, version),
+    )
+
+
+def _conforming(read: Read, version: Version) -> Read:
+    def conformed(entity_id: Iri) -> ExpandedEntity | None:
+        found = read(entity_id)
+        return None if found is None else conform(found, version)
+
+    return conformed
 
 
 def envelope(subscription_id: Iri, notified_at: str, data: bytes) -> tuple[Iri, bytes]:
@@ -129,8 +221,9 @@ def _changed(
     after: ExpandedEntity,
     form: NotificationForm,
     changes: Sequence[AttributeChanged],
+    linked: Mapping[Iri, Linked],
 ) -> dict[str, Any] | None:
-    document = _rendered(after, form)
+    document = _rendered(after, form, linked)
     if form.show_changes and document is not None:
         _add_previous(after, _members(document, form), changes, form)
     gone = [c for c in changes if c.after is None and _is_shown(c, form.representation)]
@@ -163,10 +256,15 @@ def _deleted(
     return document
 
 
-def _rendered(entity: ExpandedEntity, form: NotificationForm) -> dict[str, Any] | None:
-    if form.accept == GEO_JSON:
-        return geojson.feature(entity, form.ld_context, form.representation)
-    return render(entity, form.ld_context, form.representation)
+def _rendered(
+    entity: ExpandedEntity, form: NotificationForm, linked: Mapping[Iri, Linked] = _NONE_LINKED
+) -> dict[str, Any] | None:
+    inline = form.join == "inline" and bool(linked)
+    others = {key: one.entity for key, one in linked.items()} if inline else None
+    show = geojson.feature if form.accept == GEO_JSON else render
+    return show(
+        entity, form.ld_context, form.representation, linked=others, join_level=form.join_level
+    )
 
 
 def _empty(form: NotificationForm) -> dict[str, Any]:

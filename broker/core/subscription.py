@@ -74,6 +74,13 @@ class NotificationParams(msgspec.Struct, frozen=True, kw_only=True, rename="came
     show_changes: bool | UnsetType = UNSET
     sys_attrs: bool | UnsetType = UNSET
 
+    @property
+    def linked_level(self) -> int:
+        """How many relationships to follow to linked entities; 0 for none (clause 4.5.23)."""
+        if self.join not in ("flat", "inline"):
+            return 0
+        return 1 if self.join_level is UNSET else self.join_level
+
 
 class Selector(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which entities are subscribed to (clause 5.2.33)."""

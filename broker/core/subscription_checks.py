@@ -9,8 +9,11 @@ from urllib.parse import urlsplit
 
 from msgspec import UNSET, UnsetType
 
+from broker.core import projection
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.identifiers import DEFAULT_INSTANCE, check_name, check_uri
+from broker.core.ld_context import CORE
+from broker.core.mqtt import MQTT_SCHEMES, check_notifier, check_topic
 from broker.core.projection import ENTITY_MEMBERS
 from broker.core.query import patterns
 from broker.core.subscription import (
@@ -37,11 +40,14 @@ TRIGGERS: Final = (
 )
 FORMATS: Final = ("normalized", "concise", "simplified", "keyValues")
 ACCEPTED: Final = (JSON, LD_JSON, GEO_JSON)
+_MOST_JOINED: Final = 10
+_LEAST_INTERVAL: Final = 0.05
 _JOINS: Final = ("flat", "inline", "@none")
-_OFFERED_SCHEMES: Final = ("http", "https")
-_KNOWN_SCHEMES: Final = ("mqtt", "mqtts", "ws", "wss", "kafka")
-_CONFORMANCE: Final = ("1.9",)
+_HTTP_SCHEMES: Final = ("http", "https")
+_KNOWN_SCHEMES: Final = ("ws", "wss", "kafka")
 
+_LISTED = re.compile(r"[,|]")
+_BRACES = re.compile(r"\{.*\}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
 _FRAMING: Final = frozenset(
@@ -102,30 +108,27 @@ def _check_times(subscription: Subscription) -> None:
         parse_timestamp(subscription.expires_at, "expiresAt")
     if subscription.time_interval is UNSET:
         return
+    if subscription.time_interval < _LEAST_INTERVAL:
+        raise BadRequestData(f"timeInterval: expected {_LEAST_INTERVAL} seconds or more")
     for member, value in (
         ("watchedAttributes", subscription.watched_attributes),
         ("throttling", subscription.throttling),
     ):
         if value is not UNSET:
             raise BadRequestData(f"{member}: not possible beside timeInterval")
-    raise OperationNotSupported("timeInterval: periodic notifications are not offered yet")
 
 
 def _check_conformance(version: str) -> None:
-    if not re.fullmatch(r"\d+\.\d+", version):
+    if not re.fullmatch(r"\d{1,2}\.\d{1,3}", version):
         raise BadRequestData(f"ngsildConformance: expected such as '1.9', got {version!r:.80}")
-    if version not in _CONFORMANCE:
-        raise OperationNotSupported(
-            f"ngsildConformance: notifications in the form of version {version} are not offered"
-        )
 
 
 def _check_notification(notification: NotificationParams) -> None:
     path = "notification"
     _check_one_of(notification.format, FORMATS, f"{path}.format")
     _check_one_of(notification.join, _JOINS, f"{path}.join")
-    if notification.join in ("flat", "inline"):
-        raise OperationNotSupported(f"{path}.join: linked entities are not offered here yet")
+    if notification.join_level is not UNSET and notification.join_level > _MOST_JOINED:
+        raise BadRequestData(f"{path}.joinLevel: expected {_MOST_JOINED} at most")
     if notification.show_changes is True and notification.format in ("simplified", "keyValues"):
         raise BadRequestData(f"{path}.showChanges: not possible in format {notification.format}")
     _check_projection(notification, path)
@@ -135,11 +138,7 @@ def _check_notification(notification: NotificationParams) -> None:
 def _check_projection(notification: NotificationParams, path: str) -> None:
     attributes = _given(notification.attributes)
     pick, omit = _given(notification.pick), _given(notification.omit)
-    for member, names in (("attributes", attributes), ("pick", pick), ("omit", omit)):
-        for name in names:
-            if "{" in name or "}" in name:
-                raise OperationNotSupported(f"{path}.{member}: {name!r:.80} needs join")
-        _check_names(names, f"{path}.{member}")
+    _check_names(attributes, f"{path}.attributes")
     if attributes and (pick or omit):
         raise BadRequestData(f"{path}.attributes: not possible beside pick or omit")
     if ENTITY_MEMBERS & set(attributes):
@@ -147,11 +146,26 @@ def _check_projection(notification: NotificationParams, path: str) -> None:
     both = set(pick) & set(omit)
     if both:
         raise BadRequestData(f"{path}.omit: {min(both)!r:.80} is picked too")
+    for member, terms in (("pick", pick), ("omit", omit)):
+        for number, term in enumerate(terms):
+            _check_term(term, notification.linked_level, f"{path}.{member}[{number}]")
+
+
+def _check_term(term: str, level: int, path: str) -> None:
+    """Check one term of the projection language, such as `street{name}` (clause 4.21)."""
+    try:
+        projection.parse(CORE, pick=[term], join_level=level)
+    except BadRequestData as error:
+        raise BadRequestData(f"{path}: {error.detail.partition(': ')[2]}") from error
+    if _LISTED.search(_BRACES.sub("", term)):
+        raise BadRequestData(f"{path}: {term!r:.80} is more than one; the array lists them")
 
 
 def _check_endpoint(endpoint: Endpoint, path: str) -> None:
     _check_endpoint_uri(endpoint.uri, f"{path}.uri")
     _check_one_of(endpoint.accept, ACCEPTED, f"{path}.accept")
+    for number, pair in enumerate(_given(endpoint.notifier_info)):
+        check_notifier(pair, f"{path}.notifierInfo[{number}]")
     for number, pair in enumerate(_given(endpoint.receiver_info)):
         _check_header(pair, f"{path}.receiverInfo[{number}]")
 
@@ -165,11 +179,13 @@ def _check_endpoint_uri(uri: str, path: str) -> None:
         raise BadRequestData(f"{path}: {uri!r:.120} is no URL: {error}") from error
     if parts.scheme in _KNOWN_SCHEMES:
         raise OperationNotSupported(f"{path}: endpoints over {parts.scheme} are not offered yet")
-    if parts.scheme not in _OFFERED_SCHEMES:
-        raise BadRequestData(f"{path}: expected an http or https URL, got {uri!r:.120}")
+    if parts.scheme not in (*_HTTP_SCHEMES, *MQTT_SCHEMES):
+        raise BadRequestData(f"{path}: expected an http(s) or mqtt(s) URL, got {uri!r:.120}")
     if not host:
         raise BadRequestData(f"{path}: {uri!r:.120} names no host")
-    if parts.username is not None or parts.password is not None:
+    if parts.scheme in MQTT_SCHEMES:
+        check_topic(parts, path)
+    elif parts.username is not None or parts.password is not None:
         raise BadRequestData(f"{path}: credentials go into receiverInfo, not into the URL")
 
 

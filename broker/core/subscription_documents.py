@@ -32,13 +32,14 @@ DELIVERY_MEMBERS: Final = (
     "lastNotification",
     "lastSuccess",
     "lastFailure",
+    "lastPeriod",
 )
-"""Members of `notification` that the broker writes (clause 5.2.14.2)."""
+"""Members of `notification` that the broker writes (clause 5.2.14.2); the last is its own."""
 
 _INTERNAL = ("@context", "qContext", "contextLink")
 _BROKERS_OWN = frozenset({*_INTERNAL, "status", "createdAt", "modifiedAt"})
 _NAME = re.compile(r"[^\s,;|()]+")
-_PROJECTIONS = ("attributes", "pick", "omit")
+_PROJECTED = re.compile(r"[^,|{}]+")
 
 
 def parse(document: object, ld_context: LdContext, now: datetime) -> Subscription:
@@ -198,12 +199,22 @@ def _map_types(selection: str, mapped: Callable[[str], str]) -> str:
 
 def _map_names(document: Mapping[str, Any], mapped: Callable[[str], str]) -> None:
     """Map the attribute names that stand for themselves in a subscription, in place."""
-    for holder, member in (
-        (document, "watchedAttributes"),
-        *((document.get("notification", {}), member) for member in _PROJECTIONS),
-    ):
+    notification = document.get("notification", {})
+    for holder, member in ((document, "watchedAttributes"), (notification, "attributes")):
         if member in holder:
-            holder[member][:] = [n if n in ENTITY_MEMBERS else mapped(n) for n in holder[member]]
+            holder[member][:] = [_map_member(name, mapped) for name in holder[member]]
+    for member in ("pick", "omit"):
+        if member in notification:
+            notification[member][:] = [_map_term(term, mapped) for term in notification[member]]
     geo = document.get("geoQ", {})
     if "geoproperty" in geo:
         geo["geoproperty"] = mapped(geo["geoproperty"])
+
+
+def _map_term(term: str, mapped: Callable[[str], str]) -> str:
+    """Map the names in a term of the projection language, such as `street{name}` (clause 4.21)."""
+    return _PROJECTED.sub(lambda name: _map_member(name[0], mapped), term)
+
+
+def _map_member(name: str, mapped: Callable[[str], str]) -> str:
+    return name if name in ENTITY_MEMBERS else mapped(name)

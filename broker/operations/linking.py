@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from broker.core import linking
 from broker.core.errors import TooManyResults
 from broker.core.identifiers import Iri, Tenant
-from broker.core.representations import Representation, for_linked
+from broker.core.representations import Representation
 from broker.operations.broker import Broker
 from broker.store.interface import StoredEntity
 
@@ -66,34 +66,9 @@ async def _next(
 ) -> list[LinkedEntity]:
     """Return the entities one relationship further on that were not met before."""
     reached = []
-    for linked in front:
-        shown = linked.representation
-        for relationship, target in links_of(linked.stored):
-            hidden = shown.projection is not None and not shown.projection.shows(relationship)
-            if hidden or target in seen:
-                continue
-            seen.add(target)
-            stored = await broker.entities.get(tenant, target)
-            if stored is not None:
-                reached.append(LinkedEntity(stored, for_linked(shown, relationship)))
+    at = [linking.Linked(linked.stored.entity, linked.representation) for linked in front]
+    for target, shown in linking.steps(at, seen):
+        stored = await broker.entities.get(tenant, target)
+        if stored is not None:
+            reached.append(LinkedEntity(stored, shown))
     return reached
-
-
-def links_of(stored: StoredEntity) -> Iterator[tuple[Iri, Iri]]:
-    """Yield an entity's relationships and the ids they point to, in their order."""
-    for name, instances in stored.entity["attributes"].items():
-        for instance in instances.values():
-            for target in _targets(instance):
-                yield name, target
-
-
-def _targets(instance: Mapping[str, Any]) -> Iterator[Iri]:
-    kind = instance["type"]
-    if kind == "Relationship":
-        value = instance["object"]
-        if isinstance(value, list):
-            yield from value
-        else:
-            yield value
-    elif kind == "ListRelationship":
-        yield from instance["objectList"]

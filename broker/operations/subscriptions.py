@@ -65,6 +65,7 @@ async def create_subscription(
         raise AlreadyExists(f"subscription {subscription_id} exists")
     # Known before it is written: the next write in the same transaction may already match it.
     entry = Entry(tenant, subscription, target_of(tenant, subscription), durable=False)
+    entry.compiled = compiled
     broker.registry.add(entry)
     try:
         await broker.subscriptions.put_subscription(
@@ -96,7 +97,7 @@ async def update_subscription(
         await broker.subscriptions.put_subscription(
             tenant, subscription_id, documents.stored(changed), compiled, creates=False
         )
-        entry.problem = None
+        entry.problem, entry.compiled = None, compiled
         broker.registry.change(entry, changed, target_of(tenant, changed))
 
 
@@ -264,7 +265,7 @@ async def _compiled(
         entry.problem = error.detail
         return None
     attempts.available.add(key)
-    entry.problem = None
+    entry.problem, entry.compiled = None, compiled
     return compiled
 
 

@@ -77,8 +77,14 @@ class Matcher(Protocol):
     exactly the writes that were committed after it.
     """
 
-    def match(self, event: EntityChanged) -> Sequence[Delivery]:
-        """Return the notifications that this change is to make."""
+    def match(
+        self, event: EntityChanged, read: Callable[[Iri], ExpandedEntity | None] = ...
+    ) -> Sequence[Delivery]:
+        """Return the notifications that this change is to make.
+
+        Args:
+            read: returns another entity of the tenant as the open transaction sees it.
+        """
         ...
 
     def put(self, tenant: Tenant, subscription_id: Iri, compiled: Any) -> None:
@@ -225,6 +231,13 @@ class Outbox(Protocol):
 
     async def pending(self, *, after: int, limit: int) -> list[Delivery]:
         """Return waiting deliveries in order of their sequence, from the one after `after`."""
+        ...
+
+    async def post(self, deliveries: Sequence[Delivery], stats: Mapping[str, Any]) -> None:
+        """Add notifications that no write made, with the delivery members of their subscription.
+
+        All are of one subscription; nothing is written when that is gone.
+        """
         ...
 
     async def settle(

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from broker.core.errors import BadRequestData, OperationNotSupported
+from broker.core import projection
+from broker.core.conformance import NATIVE, Version, parse_version
+from broker.core.errors import BadRequestData
 from broker.core.identifiers import ExpandedEntity, Iri
-from broker.core.ld_context import LdContext
+from broker.core.ld_context import CORE, LdContext
 from broker.core.notification import NotificationForm
 from broker.core.projection import Projection
 from broker.core.query import evaluate, geo, q, scope
 from broker.core.query import types as type_language
 from broker.core.query.entity_query import EntityQuery, EntitySelector
-from broker.core.query.nodes import AllOf, AnyOf, TypeIs, TypeNode
+from broker.core.query.nodes import AllOf, AnyOf, GeoQuery, QNode, TypeIs, TypeNode
 from broker.core.representations import Format, Representation
 from broker.core.subscription import GeoCondition, Selector, Subscription
 from broker.core.subscription_documents import selected_types
@@ -75,6 +77,9 @@ class CompiledSubscription:
         conditions: what else must hold, by the member that says so.
         form: how its notifications look.
         form_key: equal for subscriptions whose notifications of one change have the same data.
+        linked: what `q` asks of linked entities, which are read where the change is written.
+        periodic: which entities it tells of at intervals, regardless of changes; None if it tells
+            of changes.
     """
 
     subscription_id: Iri
@@ -87,6 +92,8 @@ class CompiledSubscription:
     conditions: tuple[tuple[str, Predicate], ...]
     form: NotificationForm
     form_key: str
+    linked: EntityQuery | None = None
+    periodic: EntityQuery | None = None
 
 
 def compile_subscription(subscription: Subscription, contexts: Contexts) -> CompiledSubscription:
@@ -94,12 +101,13 @@ def compile_subscription(subscription: Subscription, contexts: Contexts) -> Comp
 
     Raises:
         BadRequestData: a text is not of its language; the detail names the member.
-        OperationNotSupported: it needs what this broker does not offer.
     """
     selectors = _selectors(subscription, contexts.names)
     types, ids = _keys(selectors)
     form = _form(subscription, contexts.notified)
     watched = subscription.watched_attributes
+    asked = _query(subscription, selectors, contexts)
+    follows = asked.q is not None and q.linked_depth(asked.q) > 0
     return CompiledSubscription(
         subscription_id=Iri(subscription.id),
         active=subscription.is_active is not False,
@@ -108,9 +116,11 @@ def compile_subscription(subscription: Subscription, contexts: Contexts) -> Comp
         ids=ids,
         watched=None if watched is UNSET else frozenset(map(Iri, watched)),
         triggers=_mask(subscription.triggers),
-        conditions=tuple(_conditions(subscription, selectors, contexts)),
+        conditions=tuple(_conditions(asked, follows=follows)),
         form=form,
         form_key=_form_key(subscription, form),
+        linked=EntityQuery(q=asked.q) if follows else None,
+        periodic=None if subscription.time_interval is UNSET else asked,
     )
 
 
@@ -181,21 +191,36 @@ def _has_no_and(node: TypeNode | None) -> bool:
     return not isinstance(node, AllOf) and all(_has_no_and(operand) for operand in node.operands)
 
 
-def _conditions(
+def _query(
     subscription: Subscription, selectors: tuple[EntitySelector, ...], contexts: Contexts
-) -> Iterable[tuple[str, Predicate]]:
-    if not _is_told_by_keys(selectors):
-        yield "entities", evaluate.compile(EntityQuery(selectors=selectors))
+) -> EntityQuery:
+    """Return which entities are subscribed to, as a query."""
     types = selected_types(subscription)
-    if subscription.scope_q is not UNSET:
-        yield "scopeQ", evaluate.compile(EntityQuery(scope=scope.parse(subscription.scope_q)))
-    if subscription.q is not UNSET:
-        q_names = contexts.q.for_types(types)
-        yield "q", _q(_decoded(subscription.q), subscription.expand_values, q_names)
-    if subscription.geo_q is not UNSET:
-        yield "geoQ", _geo(subscription.geo_q, contexts.names.for_types(types))
-    if subscription.csf is not UNSET:
-        q.parse(_decoded(subscription.csf), contexts.names.expand, where="csf")
+    given, q_names = subscription, contexts.q.for_types(types)
+    if given.csf is not UNSET:
+        q.parse(_decoded(given.csf), contexts.names.expand, where="csf")
+    return EntityQuery(
+        selectors=selectors,
+        q=None if given.q is UNSET else _q(_decoded(given.q), given.expand_values, q_names),
+        geo=None if given.geo_q is UNSET else _geo(given.geo_q, contexts.names.for_types(types)),
+        scope=None if given.scope_q is UNSET else scope.parse(given.scope_q),
+    )
+
+
+def _conditions(asked: EntityQuery, *, follows: bool) -> Iterable[tuple[str, Predicate]]:
+    """Yield what is to be evaluated on an entity alone, the cheapest first.
+
+    Args:
+        follows: whether `q` asks for linked entities too.
+    """
+    if not _is_told_by_keys(asked.selectors):
+        yield "entities", evaluate.compile(EntityQuery(selectors=asked.selectors))
+    if asked.scope is not None:
+        yield "scopeQ", evaluate.compile(EntityQuery(scope=asked.scope))
+    if asked.q is not None and not follows:
+        yield "q", evaluate.compile(EntityQuery(q=asked.q))
+    if asked.geo is not None:
+        yield "geoQ", evaluate.compile(EntityQuery(geo=asked.geo))
 
 
 def _decoded(text: str) -> str:
@@ -203,22 +228,18 @@ def _decoded(text: str) -> str:
     return unquote(text)
 
 
-def _q(text: str, expand_values: object, names: LdContext) -> Predicate:
+def _q(text: str, expand_values: object, names: LdContext) -> QNode:
     expand = expand_values.split(",") if isinstance(expand_values, str) else []
     expanded = frozenset(name.strip() for name in expand)
-    parsed = q.parse(text, names.expand, expand_values=expanded)
-    if q.linked_depth(parsed):
-        raise OperationNotSupported("q: conditions on linked entities are not offered here yet")
-    return evaluate.compile(EntityQuery(q=parsed))
+    return q.parse(text, names.expand, expand_values=expanded)
 
 
-def _geo(asked: GeoCondition, names: LdContext) -> Predicate:
+def _geo(asked: GeoCondition, names: LdContext) -> GeoQuery:
     name = "location" if asked.geoproperty is UNSET else asked.geoproperty
     try:
-        parsed = geo.parse(asked.georel, asked.geometry, asked.coordinates, names.expand(name))
+        return geo.parse(asked.georel, asked.geometry, asked.coordinates, names.expand(name))
     except BadRequestData as error:
         raise BadRequestData(f"geoQ.{error.detail}") from error
-    return evaluate.compile(EntityQuery(geo=parsed))
 
 
 def _form(subscription: Subscription, ld_context: LdContext) -> NotificationForm:
@@ -239,7 +260,14 @@ def _form(subscription: Subscription, ld_context: LdContext) -> NotificationForm
         inline_context=asked.endpoint.context_in_body,
         show_changes=show_changes,
         nulls=_nulls(subscription, show_changes=show_changes),
+        join="@none" if asked.join is UNSET else asked.join,
+        join_level=asked.linked_level,
+        version=_version(subscription.ngsild_conformance),
     )
+
+
+def _version(text: str | UnsetType) -> Version:
+    return NATIVE if text is UNSET else parse_version(text)
 
 
 def _projection(subscription: Subscription) -> Projection | None:
@@ -248,9 +276,12 @@ def _projection(subscription: Subscription) -> Projection | None:
         return Projection(attrs=frozenset(map(Iri, asked.attributes)))
     if asked.pick is UNSET and asked.omit is UNSET:
         return None
-    return Projection(
-        pick=None if asked.pick is UNSET else dict.fromkeys(asked.pick),
-        omit=None if asked.omit is UNSET else dict.fromkeys(asked.omit),
+    # The names are expanded already, and expand to themselves in the core @context.
+    return projection.parse(
+        CORE,
+        pick=None if asked.pick is UNSET else asked.pick,
+        omit=None if asked.omit is UNSET else asked.omit,
+        join_level=asked.linked_level,
     )
 
 
@@ -279,5 +310,8 @@ def _form_key(subscription: Subscription, form: NotificationForm) -> str:
             form.inline_context,
             form.show_changes,
             sorted(form.nulls) if form.nulls is not None else None,
+            form.join,
+            form.join_level,
+            form.version,
         )
     )

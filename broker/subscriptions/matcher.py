@@ -1,8 +1,10 @@
 """Which subscriptions does a change concern, and what are they told?
 
 The matcher runs inside the store's write, so that what it answers is committed with the change. It
-holds nothing but an index of compiled subscriptions, and what it answers depends on the change
-alone: a write that is rolled back and tried again matches the same.
+holds nothing but an index of compiled subscriptions, and what it answers depends on the change and
+on what the transaction reads: a write that is rolled back and tried again matches the same. Linked
+entities, which `q` and `join` may ask for, are read here too, so that a notification is final when
+it is committed; a change of a linked entity alone concerns no subscription to those that link.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from typing import Any
 
 from broker.core.events import AttributeChanged, EntityChanged, Instance
 from broker.core.identifiers import ExpandedEntity, Iri, Tenant
+from broker.core.linking import Read, nowhere
 from broker.core.notification import entity_data, envelope
+from broker.core.query import evaluate
 from broker.core.timestamps import instant_key
 from broker.store.interface import Delivery
 from broker.subscriptions.compiled import (
@@ -80,9 +84,11 @@ class SubscriptionMatcher:
         self.counts: Counter[str] = Counter()
 
     def put(self, tenant: Tenant, subscription_id: Iri, compiled: Any) -> None:
-        """See `Matcher.put`; a paused subscription is held out of the index."""
+        """See `Matcher.put`; one that is paused or periodic is held out of the index."""
         self.discard(tenant, subscription_id)
         if not isinstance(compiled, CompiledSubscription) or not compiled.active:
+            return
+        if compiled.periodic is not None:
             return
         self._compiled[tenant, subscription_id] = compiled
         index = self._tenants.setdefault(tenant, _TenantIndex())
@@ -107,7 +113,7 @@ class SubscriptionMatcher:
             if not by_attribute:
                 del part[key]
 
-    def match(self, event: EntityChanged) -> Sequence[Delivery]:
+    def match(self, event: EntityChanged, read: Read = nowhere) -> Sequence[Delivery]:
         """See `Matcher.match`."""
         index = self._tenants.get(event.tenant)
         entity = event.after if event.after is not None else event.before
@@ -123,7 +129,7 @@ class SubscriptionMatcher:
         rendered: dict[str, bytes | None] = {}
         deliveries = []
         for compiled in found.values():
-            delivery = self._deliver(event, entity, changes, compiled, rendered)
+            delivery = self._deliver(event, entity, changes, compiled, rendered, read)
             if delivery is not None:
                 deliveries.append(delivery)
         self.counts["matched"] += len(deliveries)
@@ -136,13 +142,14 @@ class SubscriptionMatcher:
         changes: Changes,
         compiled: CompiledSubscription,
         rendered: dict[str, bytes | None],
+        read: Read,
     ) -> Delivery | None:
         try:
-            if stopped_by(event, entity, changes, compiled) is not None:
+            if stopped_by(event, entity, changes, compiled, read) is not None:
                 return None
             key = compiled.form_key
             if key not in rendered:
-                rendered[key] = entity_data(event, compiled.form, changes.attributes)
+                rendered[key] = entity_data(event, compiled.form, changes.attributes, read)
             data = rendered[key]
         except Exception:  # noqa: BLE001 - whatever it is, the others must be matched
             # The write must not fail because a notification about it cannot be made.
@@ -167,6 +174,7 @@ def stopped_by(
     entity: ExpandedEntity,
     changes: Changes,
     compiled: CompiledSubscription,
+    read: Read = nowhere,
 ) -> str | None:
     """Return the member of the subscription that keeps a change from it; None lets it pass."""
     if not changes.mask(compiled.watched) & compiled.triggers:
@@ -176,6 +184,8 @@ def stopped_by(
     for member, holds in compiled.conditions:
         if not holds(entity):
             return member
+    if compiled.linked is not None and not evaluate.matches(compiled.linked, entity, linked=read):
+        return "q"
     return None
 
 

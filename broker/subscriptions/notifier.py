@@ -21,6 +21,7 @@ from broker.core.timestamps import format_timestamp, instant_key
 from broker.egress import Egress
 from broker.store.interface import Commit, Outbox
 from broker.subscriptions.endpoints.http import Failure, HttpEndpoint
+from broker.subscriptions.endpoints.mqtt import MqttEndpoint
 from broker.subscriptions.endpoints.target import Target
 from broker.subscriptions.intake import Intake
 from broker.subscriptions.lane import Lane, Parcel, Strand
@@ -65,7 +66,8 @@ class Notifier:
         self._registry = registry
         self._clock = clock
         self._policy = policy or DeliveryPolicy()
-        self._endpoint = HttpEndpoint(egress, clock, timeout=self._policy.timeout)
+        self._http = HttpEndpoint(egress, clock, timeout=self._policy.timeout)
+        self._mqtt = MqttEndpoint(egress, timeout=self._policy.timeout)
         self._run: _Run | None = None
         self._counts: Counter[str] = Counter()
 
@@ -83,7 +85,7 @@ class Notifier:
         The registry has to know the stored subscriptions by then.
         """
         settlement = Settlement(outbox, self._policy.flush_interval, self._counts)
-        async with asyncio.TaskGroup() as group:
+        async with self._mqtt, asyncio.TaskGroup() as group:
             intake = Intake(self._registry, settlement, self._policy, self._wake)
             run = self._run = _Run(intake, settlement, group)
             self._hold_back_throttled()
@@ -233,7 +235,8 @@ class Notifier:
     async def _send(self, target: Target, parcel: Parcel) -> Failure | None:
         parcel.attempts += 1
         try:
-            return await self._endpoint.send(target, parcel.body)
+            endpoint = self._http if target.mqtt is None else self._mqtt
+            return await endpoint.send(target, parcel.body)
         except Exception as error:  # noqa: BLE001 - the lane must outlive one notification
             _log.exception("sending to %s failed here", target.lane)
             return Failure(f"the broker failed: {type(error).__name__}")

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from broker.core.identifiers import Iri, Tenant
 from broker.core.subscription import Subscription
+from broker.subscriptions.compiled import CompiledSubscription
 from broker.subscriptions.endpoints.target import Target
+
+LAST_PERIOD: Final = "lastPeriod"
+"""The stored member that is not served."""
 
 
 @dataclass(slots=True)
 class DeliveryRecord:
-    """What became of a subscription's notifications (clause 5.2.14.2)."""
+    """What became of a subscription's notifications (clause 5.2.14.2).
+
+    Attributes:
+        last_period: the moment for which it last told of the entities at its interval.
+    """
 
     status: str | None = None
     times_sent: int = 0
@@ -22,6 +30,7 @@ class DeliveryRecord:
     last_notification: str | None = None
     last_success: str | None = None
     last_failure: str | None = None
+    last_period: str | None = None
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> DeliveryRecord:
@@ -33,6 +42,7 @@ class DeliveryRecord:
             members.get("lastNotification"),
             members.get("lastSuccess"),
             members.get("lastFailure"),
+            members.get(LAST_PERIOD),
         )
 
     def succeeded(self, at: str) -> None:
@@ -59,6 +69,11 @@ class DeliveryRecord:
             "lastFailure": self.last_failure,
         }
         return {name: value for name, value in all_members.items() if value}
+
+    def stored(self) -> dict[str, Any]:
+        """Return what there is to keep: what is served, and what only the broker needs."""
+        own = {LAST_PERIOD: self.last_period} if self.last_period is not None else {}
+        return self.members() | own
 
 
 @dataclass(slots=True)
@@ -90,6 +105,7 @@ class Entry:
         not_before: the moment of the event loop's clock before which nothing is sent (throttling).
         lane: the endpoint at which its notifications wait.
         backlog: what waits in the outbox alone.
+        compiled: what is matched; None while there is a problem.
         lock: held while it is read, changed and written.
     """
 
@@ -102,6 +118,7 @@ class Entry:
     not_before: float = 0.0
     lane: str = ""
     backlog: Backlog = field(default_factory=Backlog)
+    compiled: CompiledSubscription | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -123,11 +140,18 @@ class SubscriptionRegistry:
     def __init__(self) -> None:
         self.unreadable: dict[tuple[Tenant, Iri], str] = {}
         self._entries: dict[Tenant, dict[Iri, Entry]] = {}
-        self._listener: Listener | None = None
+        self._listeners: list[Listener] = []
+        self._newcomers: list[Listener] = []
 
-    def listen(self, listener: Listener) -> None:
-        """Have a function called after an entry was changed or removed."""
-        self._listener = listener
+    def listen(self, listener: Listener, *, added: bool = False) -> None:
+        """Have a function called after an entry was changed or removed.
+
+        Args:
+            added: also after one was added.
+        """
+        self._listeners.append(listener)
+        if added:
+            self._newcomers.append(listener)
 
     def get(self, tenant: Tenant, subscription_id: Iri) -> Entry | None:
         """Return an entry, also one that is not durable yet."""
@@ -144,6 +168,8 @@ class SubscriptionRegistry:
     def add(self, entry: Entry) -> None:
         """Add an entry at the end."""
         self._entries.setdefault(entry.tenant, {})[entry.id] = entry
+        for listener in self._newcomers:
+            listener(entry)
 
     def change(self, entry: Entry, subscription: Subscription, target: Target) -> None:
         """Give an entry its new content."""
@@ -157,8 +183,8 @@ class SubscriptionRegistry:
         self._tell(entry)
 
     def _tell(self, entry: Entry) -> None:
-        if self._listener is not None:
-            self._listener(entry)
+        for listener in self._listeners:
+            listener(entry)
 
     def __iter__(self) -> Iterator[Entry]:
         return (entry for entries in self._entries.values() for entry in entries.values())

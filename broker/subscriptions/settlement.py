@@ -94,7 +94,7 @@ class Settlement:
             if not (delivered or failed or changed):
                 return
             self._delivered, self._failed, self._changed = [], {}, {}
-            stats = {(e.tenant, e.id): e.delivery.members() for e in changed.values()}
+            stats = {(e.tenant, e.id): e.delivery.stored() for e in changed.values()}
             try:
                 await self._outbox.settle(delivered, failed, stats)
             except BaseException:

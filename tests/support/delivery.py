@@ -64,6 +64,7 @@ class Delivering:
         }
         subscription = parse(document, CORE, now())
         entry = Entry(DEFAULT_TENANT, subscription, target_of(DEFAULT_TENANT, subscription))
+        entry.compiled = compile_subscription(subscription, CONTEXTS)
         self.registry.add(entry)
         await self._put(entry, subscription, creates=True)
         return entry
@@ -157,5 +158,7 @@ async def _restore(
     for tenant, subscription_id, document in await store.subscriptions.subscriptions():
         subscription, delivery = restore(document)
         target = target_of(tenant, subscription)
-        registry.add(Entry(tenant, subscription, target, DeliveryRecord.of(delivery)))
-        matcher.put(tenant, subscription_id, compile_subscription(subscription, CONTEXTS))
+        compiled = compile_subscription(subscription, CONTEXTS)
+        entry = Entry(tenant, subscription, target, DeliveryRecord.of(delivery), compiled=compiled)
+        registry.add(entry)
+        matcher.put(tenant, subscription_id, compiled)

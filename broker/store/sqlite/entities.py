@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -207,9 +208,22 @@ class EntityTransaction:
                 )
             )
         self._events.append(event)
-        deliveries = self._matcher.match(event)
+        read = partial(self._seen, cursor, event.tenant)
+        deliveries = self._matcher.match(event, read)
         if deliveries:
-            self._deliveries += outbox.insert(cursor, deliveries)
+            self.delivers(outbox.insert(cursor, deliveries))
+
+    def delivers(self, written: list[Delivery]) -> None:
+        """Have the listener told of what was added to the outbox."""
+        self._deliveries += written
+
+    def _seen(
+        self, cursor: sqlite3.Cursor, tenant: Tenant, entity_id: Iri
+    ) -> ExpandedEntity | None:
+        """Return an entity as the open transaction sees it."""
+        number = self.tenant(cursor, tenant, creates=False)
+        held = self._held(cursor, tenant, number, entity_id)
+        return None if held is None else _alive(held.stored, self._clock())
 
     def _held(
         self, cursor: sqlite3.Cursor, tenant: Tenant, number: int, entity_id: Iri

@@ -40,8 +40,20 @@ def insert(cursor: sqlite3.Cursor, deliveries: Sequence[Delivery]) -> list[Deliv
 class SqliteOutbox:
     """See `store.interface.Outbox`."""
 
-    def __init__(self, writer: Writer, readers: Readers, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        readers: Readers,
+        clock: Callable[[], datetime],
+        written: Callable[[list[Delivery]], None],
+    ) -> None:
+        """Share the store's connections.
+
+        Args:
+            written: told inside the transaction what was added, to be published with its commit.
+        """
         self._writer = writer
+        self._written = written
         self._readers = readers
         self._clock = clock
 
@@ -57,6 +69,20 @@ class SqliteOutbox:
             Delivery(Iri(key), Tenant(tenant), Iri(subscription), order, body, created, seq)
             for seq, key, tenant, subscription, order, created, body in rows
         ]
+
+    async def post(self, deliveries: Sequence[Delivery], stats: Mapping[str, Any]) -> None:
+        """See `Outbox.post`."""
+        key = (deliveries[0].tenant, deliveries[0].subscription_id)
+        members = msgspec.json.encode(stats)
+
+        def job(cursor: sqlite3.Cursor) -> None:
+            cursor.execute(
+                "UPDATE subscription SET stats = ? WHERE tenant = ? AND id = ?", (members, *key)
+            )
+            if cursor.rowcount:
+                self._written(insert(cursor, deliveries))
+
+        await self._writer.write(job)
 
     async def settle(
         self,

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import UNSET
 
 from broker.core.identifiers import Tenant
-from broker.core.subscription import Subscription
+from broker.core.mqtt import MQTT_SCHEMES, chosen, topic_of
+from broker.core.subscription import Endpoint, Subscription
 
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443, "mqtt": 1883, "mqtts": 8883}
 _LINK: Final = '<{}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 _MILLISECONDS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class MqttServer:
+    """A connection to an MQTT server, as many subscriptions may share it (clause 7.2)."""
+
+    host: str
+    port: int
+    is_secure: bool
+    version: str
+    user: str | None
+    password: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MqttTarget:
+    """A topic on an MQTT server, and with what quality of service to publish to it."""
+
+    server: MqttServer
+    topic: str
+    qos: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +46,7 @@ class Target:
     Attributes:
         lane: what it shares with others on the same host and port.
         headers: with the case that `receiverInfo` gave them.
+        mqtt: where it is an MQTT topic; None for HTTP.
         timeout: seconds to wait for an answer, where the subscription says.
         cooldown: seconds to leave the receiver alone after a failure (clause 5.2.15).
         throttling: seconds between two notifications.
@@ -35,6 +58,7 @@ class Target:
     timeout: float | None = None
     cooldown: float = 0.0
     throttling: float = 0.0
+    mqtt: MqttTarget | None = None
 
 
 def target_of(tenant: Tenant, subscription: Subscription) -> Target:
@@ -50,7 +74,22 @@ def target_of(tenant: Tenant, subscription: Subscription) -> Target:
         timeout=None if endpoint.timeout is UNSET else endpoint.timeout / _MILLISECONDS,
         cooldown=0.0 if endpoint.cooldown is UNSET else endpoint.cooldown / _MILLISECONDS,
         throttling=0.0 if throttling is UNSET else float(throttling),
+        mqtt=_mqtt(parts, port, endpoint) if parts.scheme in MQTT_SCHEMES else None,
     )
+
+
+def _mqtt(parts: SplitResult, port: int, endpoint: Endpoint) -> MqttTarget:
+    info = endpoint.notifier_info
+    qos, version = chosen([] if info is UNSET else info)
+    server = MqttServer(
+        host=parts.hostname or "",
+        port=port,
+        is_secure=parts.scheme == "mqtts",
+        version=version,
+        user=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+    )
+    return MqttTarget(server, topic_of(parts), qos)
 
 
 def _headers(tenant: Tenant, subscription: Subscription) -> dict[str, str]:

@@ -186,6 +186,23 @@ def test_a_stored_subscription_comes_back_as_it_was() -> None:
         (document(timeInterval=5, throttling=3), "throttling"),
         (document(timeInterval=5, watchedAttributes=["speed"]), "watchedAttributes"),
         (document(timeInterval=0), "timeInterval"),
+        (document(timeInterval=0.01), "timeInterval"),
+        (notification(join="flat", joinLevel=11), "notification.joinLevel"),
+        (notification(pick=["street{name}"]), "notification.pick[0]"),
+        (notification(join="inline", pick=["a{b{c}}"]), "notification.pick[0]"),
+        (notification(join="inline", omit=["id", "a{b"]), "notification.omit[1]"),
+        (endpoint(uri="mqtt://broker.example"), "notification.endpoint.uri"),
+        (endpoint(uri="mqtt://broker.example/a/+"), "notification.endpoint.uri"),
+        (endpoint(uri="mqtt://broker.example/a#b"), "notification.endpoint.uri"),
+        (endpoint(uri="mqtt://broker.example/a?b"), "notification.endpoint.uri"),
+        (
+            endpoint(notifierInfo=[{"key": "MQTT-QoS", "value": "3"}]),
+            "notification.endpoint.notifierInfo[0].value",
+        ),
+        (
+            endpoint(notifierInfo=[{"key": "MQTT-Version", "value": "mqtt4"}]),
+            "notification.endpoint.notifierInfo[0].value",
+        ),
         (document(description="urn:ngsi-ld:null"), "description"),
         (document(description=None), "description"),
         (document(ngsildConformance="newest"), "ngsildConformance"),
@@ -238,11 +255,8 @@ def test_what_is_wrong_is_refused_with_its_path(sent: Any, path: str) -> None:
 @pytest.mark.parametrize(
     ("sent", "path"),
     [
-        (document(timeInterval=5), "timeInterval"),
-        (document(ngsildConformance="1.3"), "ngsildConformance"),
-        (notification(join="flat"), "notification.join"),
-        (notification(pick=["rel{name}"]), "notification.pick"),
-        (endpoint(uri="mqtt://broker.example/topic"), "notification.endpoint.uri"),
+        (endpoint(uri="ws://broker.example/topic"), "notification.endpoint.uri"),
+        (endpoint(uri="kafka://broker.example/topic"), "notification.endpoint.uri"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(sent: Any, path: str) -> None:
@@ -367,3 +381,45 @@ def test_an_update_changes_the_status_as_clause_5_8_2_says(
 def test_restoring_a_document_that_is_none_says_what_is_wrong() -> None:
     with pytest.raises(NgsiLdError, match="notification"):
         restore({"id": "urn:ngsi-ld:Subscription:1", "type": "Subscription"})
+
+
+def test_names_in_braces_are_expanded_and_served_in_the_readers_context() -> None:
+    sent = notification(join="inline", joinLevel=2, pick=["id", "speed{id,speed|Road}"])
+
+    made = parse(sent, CITY, NOW)
+
+    (_, term) = stored(made)["notification"]["pick"]
+    assert (
+        term
+        == "https://city.example/speed{id,https://city.example/speed|https://city.example/Road}"
+    )
+    assert render(made, {}, CITY, NOW)["notification"]["pick"] == sent["notification"]["pick"]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"timeInterval": 5},
+        {"timeInterval": 0.5, "localOnly": True},
+        {"ngsildConformance": "1.3"},
+        {"ngsildConformance": "2.0"},
+    ],
+)
+def test_members_are_served_as_they_were_sent(members: dict[str, Any]) -> None:
+    assert served(parsed(**members)).items() >= members.items()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mqtt://broker.example/a",
+        "mqtts://me:s%40cret@broker.example:8884/a/b%20c",
+        "mqtt://[::1]/a",
+    ],
+)
+def test_mqtt_topics_are_endpoints(uri: str) -> None:
+    info = [{"key": "MQTT-QoS", "value": "2"}, {"key": "MQTT-Version", "value": "mqtt3.1.1"}]
+
+    made = parse(endpoint(uri=uri, notifierInfo=info), CORE, NOW)
+
+    assert served(made)["notification"]["endpoint"] == {"uri": uri, "notifierInfo": info}

@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.core.errors import BadRequestData, OperationNotSupported
+from broker.core.errors import BadRequestData
 from broker.core.events import EntityChanged
-from broker.core.identifiers import DEFAULT_TENANT, Tenant
+from broker.core.identifiers import DEFAULT_TENANT, ExpandedEntity, Tenant
 from broker.core.ld_context import CORE
 from broker.subscriptions.compiled import CompiledSubscription
 from broker.subscriptions.matcher import SubscriptionMatcher
 from tests.support.subscriptions import changed, compiled, event, road
 
+ENDPOINT_LD = {"uri": "http://receiver.example/", "accept": "application/ld+json"}
+CONNECTED_TO = {"type": "Relationship", "object": "urn:ngsi-ld:Road:2"}
 SPEED = {"type": "Property", "value": 50}
 FREE = road(speed=SPEED, lanes={"type": "Property", "value": 2})
 FASTER = changed(FREE, speed={"type": "Property", "value": 80})
@@ -343,6 +345,106 @@ def test_what_is_no_query_is_refused_with_its_path(members: dict[str, Any], path
     assert caught.value.detail.startswith(path)
 
 
-def test_conditions_on_linked_entities_are_refused_by_name() -> None:
-    with pytest.raises(OperationNotSupported, match=r"^q: "):
-        compiled(q="connectsTo{lanes}>1")
+LANE = road(2, lanes={"type": "Property", "value": 3})
+CONNECTED = road(
+    speed=SPEED, connectsTo={"type": "Relationship", "object": ["urn:ngsi-ld:Road:2", "urn:x:3"]}
+)
+
+
+def told(
+    subscription: CompiledSubscription, *here: ExpandedEntity, change: EntityChanged | None = None
+) -> list[dict[str, Any]]:
+    """Return the data of what a road's creation tells, where some entities are here."""
+    matcher = SubscriptionMatcher()
+    matcher.put(DEFAULT_TENANT, subscription.subscription_id, subscription)
+    entities = {entity["id"]: entity for entity in here}
+    found = matcher.match(change or event(None, CONNECTED), entities.get)
+    return [item for one in found for item in msgspec.json.decode(one.body)["data"]]
+
+
+@pytest.mark.parametrize(
+    ("q", "expected"),
+    [
+        ("connectsTo{lanes}>2", True),
+        ("connectsTo{lanes}>3", False),
+        ("speed==50;connectsTo{Road:lanes}", True),
+        ("speed==51;connectsTo{Road:lanes}", False),
+        ("connectsTo{Lane:lanes}", False),
+    ],
+)
+def test_q_follows_relationships(q: str, expected: bool) -> None:  # noqa: FBT001 - of the table
+    assert bool(told(compiled(q=q), LANE)) is expected
+    assert not told(compiled(q="connectsTo{lanes}>2"))
+
+
+def test_an_inline_join_puts_linked_entities_at_their_relationship() -> None:
+    (entity,) = told(compiled(notification={"join": "inline"}), LANE)
+
+    assert entity["connectsTo"]["object"] == ["urn:ngsi-ld:Road:2", "urn:x:3"]
+    assert [one["id"] for one in entity["connectsTo"]["entity"]] == ["urn:ngsi-ld:Road:2"]
+    assert entity["connectsTo"]["entity"][0]["lanes"]["value"] == 3
+
+
+def test_a_flat_join_puts_linked_entities_beside_the_changed_one() -> None:
+    first, second = told(
+        compiled(notification={"join": "flat", "endpoint": ENDPOINT_LD}), LANE, CONNECTED
+    )
+
+    assert first["id"] == "urn:ngsi-ld:Road:1"
+    assert "entity" not in first["connectsTo"]
+    assert second["id"] == "urn:ngsi-ld:Road:2"
+    assert first["@context"] == second["@context"]
+
+
+def test_a_join_goes_as_deep_as_its_level() -> None:
+    far = road(4, lanes={"type": "Property", "value": 1})
+    near = road(2, connectsTo={"type": "Relationship", "object": "urn:ngsi-ld:Road:4"})
+    here = (near, far, CONNECTED)
+
+    one = told(compiled(notification={"join": "flat"}), *here)
+    two = told(compiled(notification={"join": "flat", "joinLevel": 2}), *here)
+
+    assert [entity["id"][-1] for entity in one] == ["1", "2"]
+    assert [entity["id"][-1] for entity in two] == ["1", "2", "4"]
+
+
+@pytest.mark.parametrize("join", ["inline", "flat"])
+def test_what_is_picked_of_linked_entities_is_what_they_show(join: str) -> None:
+    picked = {"join": join, "pick": ["id", "connectsTo{lanes}"], "format": "simplified"}
+
+    found = told(compiled(notification=picked), LANE)
+
+    flat = [{"id": CONNECTED["id"], "connectsTo": ["urn:ngsi-ld:Road:2", "urn:x:3"]}, {"lanes": 3}]
+    inline = [{"id": CONNECTED["id"], "connectsTo": [{"lanes": 3}, "urn:x:3"]}]
+    assert found == (flat if join == "flat" else inline)
+
+
+def test_a_deleted_entity_brings_none_along() -> None:
+    subscription = compiled(notification={"join": "flat"}, notificationTrigger=["entityDeleted"])
+
+    (entity,) = told(subscription, LANE, change=event(CONNECTED, None))
+
+    assert entity.keys() == {"id", "type", "deletedAt"}
+
+
+def test_a_receiver_of_an_earlier_version_sees_what_that_had() -> None:
+    named: dict[str, Any] = {
+        "name": {"type": "LanguageProperty", "languageMap": {"en": "Main Street"}}
+    }
+    before, linked = road(connectsTo=CONNECTED_TO, **named), road(2, **named)
+    after = changed(before, name={"type": "LanguageProperty", "languageMap": {"en": "High Street"}})
+    asked = {"join": "inline", "showChanges": True}
+    subscription = compiled(ngsildConformance="1.3", notification=asked)
+
+    (entity,) = told(subscription, linked, change=event(before, after))
+
+    assert entity["name"] == {
+        "type": "Property",
+        "value": {"en": "High Street"},
+        "previousValue": {"en": "Main Street"},
+    }
+    assert entity["connectsTo"]["entity"]["name"]["type"] == "Property"
+
+
+def test_a_periodic_subscription_is_not_told_of_changes() -> None:
+    assert not matched(compiled(timeInterval=5), UPDATE)
