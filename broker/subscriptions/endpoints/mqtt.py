@@ -64,6 +64,11 @@ class MqttEndpoint:
             connection.closing.set()
         await self._group.__aexit__(kind, error, traceback)
 
+    @property
+    def connections(self) -> int:
+        """How many servers there is a connection to, or is being made to."""
+        return len(self._connections)
+
     async def send(self, target: Target, body: bytes) -> Failure | None:
         """Publish a notification; None when it was passed on as its quality of service says."""
         if target.mqtt is None:

@@ -1,0 +1,204 @@
+"""Notifications over MQTT, to a real Mosquitto."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import msgspec
+import pytest
+
+from broker.egress import Egress, EgressPolicy
+from broker.subscriptions.endpoints.mqtt import MqttEndpoint
+from broker.subscriptions.endpoints.target import MqttServer, MqttTarget, Target
+from tests.support.delivery import QUICK, delivering, road
+from tests.support.eventually import eventually
+from tests.support.mosquitto import Mosquitto, free_port, mosquitto, needs_mosquitto
+
+pytestmark = needs_mosquitto
+
+TOPIC = "city/roads"
+PATIENT = replace(QUICK, attempts=1000, timeout=5.0)
+
+
+def info(**pairs: str) -> list[dict[str, str]]:
+    return [{"key": name.replace("_", "-"), "value": value} for name, value in pairs.items()]
+
+
+def target(port: int, *, topic: str = TOPIC, qos: int = 1, **more: Any) -> Target:
+    members = {"is_secure": False, "version": "mqtt5.0", "user": None, "password": None, **more}
+    to = MqttServer(members.pop("host", "127.0.0.1"), port, **members)
+    lane = f"mqtt://{to.host}:{port}"
+    return Target(lane, lane, {}, mqtt=MqttTarget(to, topic, qos))
+
+
+@asynccontextmanager
+async def endpoint(**options: Any) -> AsyncIterator[MqttEndpoint]:
+    policy = EgressPolicy(allow_private=options.pop("allow_private", True))
+    seconds = options.pop("timeout", 5.0)
+    async with Egress(policy) as egress, MqttEndpoint(egress, timeout=seconds, **options) as made:
+        yield made
+
+
+@asynccontextmanager
+async def listener(server: Mosquitto) -> AsyncIterator[aiomqtt.Client]:
+    """Subscribe to what is published; the server keeps that while nobody listens."""
+    async with aiomqtt.Client(
+        "127.0.0.1", server.port, identifier="there", clean_session=False
+    ) as client:
+        await client.subscribe("#", qos=2)
+        yield client
+
+
+@asynccontextmanager
+async def mute() -> AsyncIterator[int]:
+    """Take connections and never say a word."""
+    closed = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del reader
+        await closed.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    closed.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def messages(client: aiomqtt.Client, count: int) -> list[aiomqtt.Message]:
+    found = []
+    async with asyncio.timeout(20):
+        async for message in client.messages:
+            found.append(message)
+            if len(found) == count:
+                break
+    return found
+
+
+def decoded(message: aiomqtt.Message) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(bytes(message.payload))
+    return found
+
+
+def speed(message: aiomqtt.Message) -> int:
+    found: int = decoded(message)["body"]["data"][0]["speed"]["value"]
+    return found
+
+
+@pytest.mark.parametrize("version", ["mqtt3.1.1", "mqtt5.0"])
+@pytest.mark.parametrize("qos", ["0", "1", "2"])
+async def test_a_change_is_published_with_what_http_has_in_headers(
+    tmp_path: Path, version: str, qos: str
+) -> None:
+    async with (
+        mosquitto(tmp_path) as server,
+        listener(server) as there,
+        delivering(tmp_path, PATIENT) as broker,
+    ):
+        asked = {
+            "uri": f"{server.url}/{TOPIC}",
+            "accept": "application/ld+json",
+            "notifierInfo": info(MQTT_QoS=qos, MQTT_Version=version),
+            "receiverInfo": info(X_Key="s3cret"),
+        }
+        entry = await broker.subscribe(server.url, notification={"endpoint": asked})
+
+        await broker.drive(1, 30)
+        (message,) = await messages(there, 1)
+
+    sent = decoded(message)
+    assert message.topic.value == TOPIC
+    assert message.qos == int(qos)
+    assert sent.keys() == {"metadata", "body"}
+    assert sent["metadata"] == {"Content-Type": "application/ld+json", "X-Key": "s3cret"}
+    assert sent["body"]["subscriptionId"] == entry.id
+    assert sent["body"]["data"][0]["id"] == road(1)
+    assert entry.delivery.status == "ok"
+
+
+async def test_notifications_wait_for_a_server_that_is_away(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as server, delivering(tmp_path, PATIENT) as broker:
+        asked = {"uri": f"{server.url}/{TOPIC}", "notifierInfo": info(MQTT_QoS="1")}
+        entry = await broker.subscribe(server.url, notification={"endpoint": asked})
+        async with listener(server) as there:
+            await broker.drive(1, 10)
+            before = await messages(there, 1)
+
+        await server.stop()
+        for faster in (20, 30, 40):
+            await broker.drive(1, faster)
+        await eventually(lambda: entry.delivery.times_failed)
+        await server.start()
+        async with listener(server) as there:
+            after = await messages(there, 3)
+
+    assert [speed(message) for message in (*before, *after)] == [10, 20, 30, 40]
+
+
+async def test_one_connection_serves_all_topics_of_a_server(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as server, listener(server) as there, endpoint() as mqtt:
+        failures = [
+            await mqtt.send(target(server.port, topic=f"t/{number}"), b"{}") for number in range(20)
+        ]
+        found = await messages(there, 20)
+
+        assert failures == [None] * 20
+        assert [message.topic.value for message in found] == [f"t/{n}" for n in range(20)]
+        assert mqtt.connections == 1
+
+
+async def test_a_connection_that_nobody_uses_is_closed(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as server, endpoint(idle=0.01) as mqtt:
+        await mqtt.send(target(server.port), b"{}")
+        await eventually(lambda: not mqtt.connections)
+
+        again = await mqtt.send(target(server.port), b"{}")
+
+    assert again is None
+
+
+async def test_a_server_behind_a_name_with_several_addresses_is_found(tmp_path: Path) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        del host, port
+        return ["127.0.0.9", "127.0.0.1"]
+
+    async with (
+        mosquitto(tmp_path) as server,
+        Egress(EgressPolicy(allow_private=True), resolve=resolve) as egress,
+        MqttEndpoint(egress, timeout=5.0) as mqtt,
+    ):
+        assert await mqtt.send(target(server.port, host="mqtt.example"), b"{}") is None
+
+
+async def test_an_address_that_egress_refuses_is_not_connected_to() -> None:
+    async with endpoint(allow_private=False) as mqtt:
+        failure = await mqtt.send(target(free_port()), b"{}")
+
+    assert failure is not None
+    assert failure.refused
+    assert "loopback" in failure.reason
+
+
+async def test_a_server_that_is_not_there_is_a_failure_to_try_again() -> None:
+    async with endpoint() as mqtt:
+        failure = await mqtt.send(target(free_port()), b"{}")
+
+        assert mqtt.connections == 0
+
+    assert failure is not None
+    assert not failure.refused
+
+
+async def test_a_server_that_takes_the_call_and_says_nothing_is_given_up_in_time() -> None:
+    async with mute() as port, endpoint(timeout=0.2) as mqtt:
+        failure = await mqtt.send(target(port), b"{}")
+
+    assert failure is not None
+    assert "did not answer" in failure.reason
