@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
 
 from msgspec import UNSET, UnsetType
 
 from broker.core import projection
 from broker.core.conformance import NATIVE, Version, parse_version
-from broker.core.errors import BadRequestData
-from broker.core.identifiers import ExpandedEntity, Iri
+from broker.core.identifiers import Iri
 from broker.core.ld_context import CORE, LdContext
 from broker.core.notification import NotificationForm
 from broker.core.projection import Projection
-from broker.core.query import evaluate, geo, q, scope
-from broker.core.query import types as type_language
-from broker.core.query.entity_query import EntityQuery, EntitySelector
-from broker.core.query.nodes import AllOf, AnyOf, GeoQuery, QNode, TypeIs, TypeNode
+from broker.core.query import q
+from broker.core.query.entity_query import EntityQuery
 from broker.core.representations import Format, Representation
-from broker.core.subscription import GeoCondition, Selector, Subscription
-from broker.core.subscription_documents import selected_types
+from broker.core.subscription import Subscription
+from broker.subscriptions.selection import Predicate, conditions, keys, query_of, selectors_of
 
 ENTITY_CREATED: Final = 1
 ENTITY_DELETED: Final = 2
@@ -44,8 +40,6 @@ _FORMATS: Final[dict[str, Format]] = {
     "simplified": "simplified",
     "keyValues": "simplified",
 }
-
-Predicate = Callable[[ExpandedEntity], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +96,11 @@ def compile_subscription(subscription: Subscription, contexts: Contexts) -> Comp
     Raises:
         BadRequestData: a text is not of its language; the detail names the member.
     """
-    selectors = _selectors(subscription, contexts.names)
-    types, ids = _keys(selectors)
+    selectors = selectors_of(subscription, contexts.names)
+    types, ids = keys(selectors)
     form = _form(subscription, contexts.notified)
     watched = subscription.watched_attributes
-    asked = _query(subscription, selectors, contexts)
+    asked = query_of(subscription, selectors, names=contexts.names, q_names=contexts.q)
     follows = asked.q is not None and q.linked_depth(asked.q) > 0
     return CompiledSubscription(
         subscription_id=Iri(subscription.id),
@@ -116,7 +110,7 @@ def compile_subscription(subscription: Subscription, contexts: Contexts) -> Comp
         ids=ids,
         watched=None if watched is UNSET else frozenset(map(Iri, watched)),
         triggers=_mask(subscription.triggers),
-        conditions=tuple(_conditions(asked, follows=follows)),
+        conditions=tuple(conditions(asked, follows=follows)),
         form=form,
         form_key=_form_key(subscription, form),
         linked=EntityQuery(q=asked.q) if follows else None,
@@ -129,117 +123,6 @@ def _mask(triggers: Iterable[str]) -> int:
     for trigger in triggers:
         mask |= _TRIGGERS[trigger]
     return mask
-
-
-def _selectors(subscription: Subscription, names: LdContext) -> tuple[EntitySelector, ...]:
-    if subscription.entities is UNSET:
-        return ()
-    return tuple(
-        _selector(selector, names, f"entities[{number}].type")
-        for number, selector in enumerate(subscription.entities)
-    )
-
-
-def _selector(selector: Selector, names: LdContext, where: str) -> EntitySelector:
-    given = selector.id
-    ids = () if given is UNSET else (given,) if isinstance(given, str) else tuple(given)
-    pattern = selector.id_pattern
-    return EntitySelector(
-        types=type_language.parse(selector.type, names.expand, where),
-        ids=tuple(map(Iri, ids)),
-        id_pattern=None if ids or pattern is UNSET else pattern,
-    )
-
-
-def _keys(
-    selectors: tuple[EntitySelector, ...],
-) -> tuple[frozenset[Iri] | None, frozenset[Iri] | None]:
-    """Return the types, or else the ids, that an entity must have one of."""
-    if selectors and all(selector.ids for selector in selectors):
-        return None, frozenset(entity_id for selector in selectors for entity_id in selector.ids)
-    found = [_required(selector.types) for selector in selectors]
-    return _union(found) if found else None, None
-
-
-def _required(node: TypeNode | None) -> frozenset[Iri] | None:
-    if node is None:
-        return None
-    if isinstance(node, TypeIs):
-        return frozenset({node.type})
-    found = [_required(operand) for operand in node.operands]
-    if isinstance(node, AnyOf):
-        return _union(found)
-    return min((types for types in found if types is not None), key=len, default=None)
-
-
-def _union(found: list[frozenset[Iri] | None]) -> frozenset[Iri] | None:
-    known = [types for types in found if types is not None]
-    return frozenset().union(*known) if len(known) == len(found) else None
-
-
-def _is_told_by_keys(selectors: tuple[EntitySelector, ...]) -> bool:
-    """Tell whether an entity found by its type is known to be selected."""
-    return all(
-        not selector.ids and selector.id_pattern is None and _has_no_and(selector.types)
-        for selector in selectors
-    )
-
-
-def _has_no_and(node: TypeNode | None) -> bool:
-    if node is None or isinstance(node, TypeIs):
-        return True
-    return not isinstance(node, AllOf) and all(_has_no_and(operand) for operand in node.operands)
-
-
-def _query(
-    subscription: Subscription, selectors: tuple[EntitySelector, ...], contexts: Contexts
-) -> EntityQuery:
-    """Return which entities are subscribed to, as a query."""
-    types = selected_types(subscription)
-    given, q_names = subscription, contexts.q.for_types(types)
-    if given.csf is not UNSET:
-        q.parse(_decoded(given.csf), contexts.names.expand, where="csf")
-    return EntityQuery(
-        selectors=selectors,
-        q=None if given.q is UNSET else _q(_decoded(given.q), given.expand_values, q_names),
-        geo=None if given.geo_q is UNSET else _geo(given.geo_q, contexts.names.for_types(types)),
-        scope=None if given.scope_q is UNSET else scope.parse(given.scope_q),
-    )
-
-
-def _conditions(asked: EntityQuery, *, follows: bool) -> Iterable[tuple[str, Predicate]]:
-    """Yield what is to be evaluated on an entity alone, the cheapest first.
-
-    Args:
-        follows: whether `q` asks for linked entities too.
-    """
-    if not _is_told_by_keys(asked.selectors):
-        yield "entities", evaluate.compile(EntityQuery(selectors=asked.selectors))
-    if asked.scope is not None:
-        yield "scopeQ", evaluate.compile(EntityQuery(scope=asked.scope))
-    if asked.q is not None and not follows:
-        yield "q", evaluate.compile(EntityQuery(q=asked.q))
-    if asked.geo is not None:
-        yield "geoQ", evaluate.compile(EntityQuery(geo=asked.geo))
-
-
-def _decoded(text: str) -> str:
-    """Undo percent-encoding, which clients use in bodies too, as clause 4.9 is about URLs."""
-    return unquote(text)
-
-
-def _q(text: str, expand_values: object, names: LdContext) -> QNode:
-    expand = expand_values.split(",") if isinstance(expand_values, str) else []
-    expanded = frozenset(name.strip() for name in expand)
-    return q.parse(text, names.expand, expand_values=expanded)
-
-
-def _geo(asked: GeoCondition, names: LdContext) -> GeoQuery:
-    name = "location" if asked.geoproperty is UNSET else asked.geoproperty
-    try:
-        return geo.parse(asked.georel, asked.geometry, asked.coordinates, names.expand(name))
-    except BadRequestData as error:
-        raise BadRequestData(f"geoQ.{error.detail}") from error
 
 
 def _form(subscription: Subscription, ld_context: LdContext) -> NotificationForm:

@@ -1,0 +1,157 @@
+"""What a notification shows of the state before a change: previous values, and nulls (5.8.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from broker.core.events import AttributeChanged, Instance
+from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL, ExpandedEntity, Iri
+from broker.core.notification_form import NotificationForm
+from broker.core.representations import Representation, render
+from broker.core.subscription import GEO_JSON
+
+_VALUE_MEMBERS: Final = {
+    "Property": "value",
+    "GeoProperty": "value",
+    "Relationship": "object",
+    "LanguageProperty": "languageMap",
+    "VocabProperty": "vocab",
+    "JsonProperty": "json",
+    "ListProperty": "valueList",
+    "ListRelationship": "objectList",
+}
+_PREVIOUS: Final = {
+    member: f"previous{member[0].upper()}{member[1:]}" for member in _VALUE_MEMBERS.values()
+}
+
+
+def members_of(document: dict[str, Any], form: NotificationForm) -> dict[str, Any]:
+    """Return where the attributes stand."""
+    members: dict[str, Any] = document["properties"] if form.accept == GEO_JSON else document
+    return members
+
+
+def is_shown(change: AttributeChanged, representation: Representation) -> bool:
+    """Tell whether the filter by dataset and the projection leave an attribute instance."""
+    wanted = representation.dataset_ids
+    if wanted is not None and change.dataset_id not in wanted:
+        return False
+    projection = representation.projection
+    return projection is None or projection.shows(change.attribute)
+
+
+def add_previous(
+    after: ExpandedEntity,
+    members: dict[str, Any],
+    changes: Iterable[AttributeChanged],
+    form: NotificationForm,
+) -> None:
+    """Put the previous value beside that of each attribute that was changed (showChanges)."""
+    names = form.ld_context.for_types(after["type"])
+    for change in changes:
+        term = names.compact(change.attribute)
+        if change.before is None or change.after is None or term not in members:
+            continue
+        previous = _previous(after, change, form)
+        shown = members[term]
+        if isinstance(shown, list):
+            place = next(n for n, one in enumerate(shown) if _dataset(one) == change.dataset_id)
+            shown[place] = _as_instance(shown[place]) | previous
+        else:
+            members[term] = _as_instance(shown) | previous
+
+
+def add_nulls(
+    entity: ExpandedEntity,
+    members: dict[str, Any],
+    gone: Iterable[AttributeChanged],
+    at: str,
+    form: NotificationForm,
+) -> None:
+    """Put a null where each deleted attribute instance was (clause 5.8.6).
+
+    Args:
+        entity: as it is now.
+        at: when they were deleted.
+    """
+    names = form.ld_context.for_types(entity["type"])
+    by_attribute: dict[Iri, list[AttributeChanged]] = {}
+    for change in gone:
+        by_attribute.setdefault(change.attribute, []).append(change)
+    for attribute, changes in by_attribute.items():
+        term = names.compact(attribute)
+        left = entity["attributes"].get(attribute)
+        default = [change for change in changes if change.dataset_id == DEFAULT_INSTANCE]
+        # The default instance's null stands for all of them when the whole attribute is gone.
+        all_at_once = left is None and bool(default) and not form.show_changes
+        noted = default if all_at_once else changes
+        if form.representation.format == "simplified":
+            members[term] = _simplified_nulls(members.get(term), left or {}, noted)
+        else:
+            nulls = [_null(entity, change, at, form) for change in noted]
+            shown = [*_as_list(members, term), *nulls]
+            members[term] = shown if len(shown) > 1 else shown[0]
+
+
+def _simplified_nulls(
+    shown: Any, left: Mapping[str, Instance], gone: Iterable[AttributeChanged]
+) -> Any:
+    nulls = {change.dataset_id: NGSI_LD_NULL for change in gone}
+    if len(left) > 1:
+        return {"dataset": {**shown["dataset"], **nulls}}
+    if left:
+        return {"dataset": {next(iter(left)): shown, **nulls}}
+    return {"dataset": nulls} if len(nulls) > 1 else NGSI_LD_NULL
+
+
+def _null(
+    entity: ExpandedEntity, change: AttributeChanged, at: str, form: NotificationForm
+) -> dict[str, Any] | str:
+    """Return what stands for a deleted instance."""
+    before = change.before or {}
+    kind = before["type"]
+    more: dict[str, Any] = {}
+    if change.dataset_id != DEFAULT_INSTANCE:
+        more["datasetId"] = change.dataset_id
+    if form.show_changes:
+        more |= _previous(entity, change, form)
+    if form.representation.sys_attrs:
+        more |= {key: before[key] for key in ("createdAt", "modifiedAt") if key in before}
+        more["deletedAt"] = at
+    value = {DEFAULT_INSTANCE: NGSI_LD_NULL} if kind == "LanguageProperty" else NGSI_LD_NULL
+    if form.representation.format == "concise":
+        return {_VALUE_MEMBERS[kind]: value, **more} if more else NGSI_LD_NULL
+    return {"type": kind, _VALUE_MEMBERS[kind]: value, **more}
+
+
+def _previous(
+    entity: ExpandedEntity, change: AttributeChanged, form: NotificationForm
+) -> dict[str, Any]:
+    """Return the previous value as the representation shows it, such as `previousValue`."""
+    alone = {change.attribute: {DEFAULT_INSTANCE: change.before}}
+    bare = ExpandedEntity({**entity, "attributes": alone})
+    as_it_was = Representation(lang=form.representation.lang)
+    shown: Mapping[str, Any] = render(bare, form.ld_context, as_it_was) or {}
+    instance = shown[form.ld_context.for_types(entity["type"]).compact(change.attribute)]
+    return {_PREVIOUS[key]: value for key, value in instance.items() if key in _PREVIOUS}
+
+
+def _as_instance(shown: Any) -> dict[str, Any]:
+    """Return an instance as an object, where the concise representation had only its value."""
+    if isinstance(shown, dict) and not _PREVIOUS.keys().isdisjoint(shown):
+        return shown
+    return {"value": shown}
+
+
+def _as_list(members: Mapping[str, Any], term: str) -> Iterator[Any]:
+    if term not in members:
+        return iter(())
+    shown = members[term]
+    return iter(shown if isinstance(shown, list) else [shown])
+
+
+def _dataset(shown: Any) -> str:
+    """Return which instance an item of an array is."""
+    found = shown.get("datasetId", DEFAULT_INSTANCE) if isinstance(shown, dict) else None
+    return str(found or DEFAULT_INSTANCE)
