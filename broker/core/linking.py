@@ -1,4 +1,9 @@
-"""Linked entities: those that the relationships of an entity point to (clause 4.5.23)."""
+"""Linked entities: those that the relationships of an entity point to (clause 4.5.23).
+
+Deviates: clause 5.8.6 sets no limit to the linked entities in a notification; here they are at most
+`MAX_NOTIFIED` for each entity, nearest first, as they are read while the change is written. What is
+beyond stays a relationship.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 A notification goes into the outbox in the same transaction as the moment it stands for; so no
 moment is used twice, and from there on it is delivered as any other.
+
+Deviates: clause 5.8.6 has all matching entities in one notification; here one holds 1000 at most
+and the others follow in further ones, so that none is too large for its receiver.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ _LONGEST_REST: Final = 60.0
 """After so long the clock is looked at again, in case somebody set it."""
 _PAUSE: Final = 1.0
 _ENTITIES: Final = 1000
-"""Entities in one notification; what matches beyond them comes in further ones."""
+"""Entities in one notification."""
 
 
 @dataclass(slots=True)

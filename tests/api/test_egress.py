@@ -145,6 +145,12 @@ def test_the_policy_decides(policy: EgressPolicy, allowed: str, refused: str) ->
     assert egress.check(refused) is not None
 
 
+async def test_no_request_is_sent_to_what_is_not_http() -> None:
+    async with Egress(EgressPolicy(schemes=frozenset(["mqtt"])), resolve=inside) as egress:
+        with pytest.raises(EgressRefused, match="not HTTP"):
+            await egress.request("GET", "mqtt://a.example/topic")
+
+
 async def test_clients_of_other_protocols_get_checked_addresses() -> None:
     names = Names(mqtt_example=[["10.0.0.1", "93.184.216.34"]], bad_example=[["127.0.0.1"]])
     egress = Egress(resolve=names)

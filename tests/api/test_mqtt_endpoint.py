@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,6 +22,9 @@ from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto, free_port, mosquitto, needs_mosquitto
 
 pytestmark = needs_mosquitto
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="the program openssl is not installed"
+)
 
 TOPIC = "city/roads"
 PATIENT = replace(QUICK, attempts=1000, timeout=5.0)
@@ -202,3 +206,62 @@ async def test_a_server_that_takes_the_call_and_says_nothing_is_given_up_in_time
 
     assert failure is not None
     assert "did not answer" in failure.reason
+
+
+async def certified(directory: Path, name: str) -> tuple[Path, Path]:
+    """Make a certificate for a name, and its key."""
+    certificate, key = directory / "server.crt", directory / "server.key"
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+        *("-keyout", str(key), "-out", str(certificate)),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await process.wait() == 0
+    return certificate, key
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    ("name", "is_trusted", "arrives"),
+    [
+        ("mqtt.example", True, True),
+        ("mqtt.example", False, False),
+        ("other.example", True, False),
+    ],
+)
+async def test_a_secure_server_must_prove_its_name(
+    tmp_path: Path,
+    name: str,
+    is_trusted: bool,  # noqa: FBT001 - a table's column
+    arrives: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        del host, port
+        return ["127.0.0.1"]
+
+    certificate, key = await certified(tmp_path, "mqtt.example")
+    async with (
+        mosquitto(tmp_path, f"certfile {certificate}", f"keyfile {key}") as server,
+        Egress(EgressPolicy(allow_private=True), resolve=resolve) as egress,
+        MqttEndpoint(egress, timeout=5.0, trusted=str(certificate) if is_trusted else None) as mqtt,
+    ):
+        failure = await mqtt.send(target(server.port, host=name, is_secure=True), b"{}")
+
+    assert (failure is None) is arrives
+
+
+async def test_user_and_password_of_the_uri_are_shown_to_the_server(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text("")
+    made = await asyncio.create_subprocess_exec(
+        "mosquitto_passwd", "-b", str(passwords), "me", "s@cret", stderr=asyncio.subprocess.DEVNULL
+    )
+    assert await made.wait() == 0
+    passwords.chmod(0o644)
+    async with mosquitto(tmp_path, f"password_file {passwords}") as server, endpoint() as mqtt:
+        wrong = await mqtt.send(target(server.port, user="me", password="guess"), b"{}")
+        right = await mqtt.send(target(server.port, user="me", password="s@cret"), b"{}")
+
+    assert wrong is not None
+    assert right is None

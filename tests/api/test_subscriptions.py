@@ -294,3 +294,38 @@ async def test_subscriptions_fire_after_a_restart(tmp_path: Path) -> None:
 
     assert notification.entities[0]["id"] == "urn:ngsi-ld:Road:2"
     assert served.body["q"] == "speed>10"
+
+
+async def test_a_periodic_subscription_goes_on_after_a_restart(tmp_path: Path) -> None:
+    async with receiver() as there:
+        async with running_broker(tmp_path) as broker, ClientSession() as session:
+            api = Api(session, broker.url)
+            await api("POST", "/entities", entity(1, "Road", speed=prop(30)))
+            created = await api("POST", "/subscriptions", to(there.url(), timeInterval=0.05))
+            await there.received(2)
+        before = len(there.all)
+        async with running_broker(tmp_path):
+            found = await there.received(before + 2)
+
+    assert created.status == 201
+    assert len({one.id for one in found}) == len(found)
+    assert {one.body["subscriptionId"] for one in found} == {ROAD}
+
+
+@pytest.mark.parametrize("join", ["inline", "flat"])
+async def test_linked_entities_are_shown_as_the_same_write_left_them(api: Api, join: str) -> None:
+    async with receiver() as there:
+        asked = {"endpoint": {"uri": there.url()}, "join": join, "format": "simplified"}
+        await api("POST", "/subscriptions", subscription(notification=asked))
+        connected = {"type": "Relationship", "object": "urn:ngsi-ld:Lane:2"}
+
+        await api(
+            "POST",
+            "/entityOperations/create",
+            [entity(2, "Lane", width=prop(3)), entity(1, "Road", has=connected)],
+        )
+        (notification,) = await there.received(1)
+
+    lane = {"id": "urn:ngsi-ld:Lane:2", "type": "Lane", "width": 3}
+    first = notification.entities[0]
+    assert (first["has"] if join == "inline" else notification.entities[1]) == lane

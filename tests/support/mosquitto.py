@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 import shutil
 import socket
@@ -39,12 +40,15 @@ def free_port() -> int:
 class Mosquitto:
     """One server with its persistence file; `stop` and `start` keep port and file."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *settings: str) -> None:
         assert _BINARY is not None, "REQUIRE_SERVERS=1, but mosquitto is not installed"
         self.port = free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._config = directory / "mosquitto.conf"
-        self._config.write_text(_CONFIG.format(port=self.port, directory=directory))
+        # Started by root it would become another user, to whom a test's files are closed.
+        user = f"user {getpass.getuser()}"
+        config = _CONFIG.format(port=self.port, directory=directory)
+        self._config.write_text(config + "".join(f"{line}\n" for line in (user, *settings)))
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -73,9 +77,13 @@ class Mosquitto:
 
 
 @asynccontextmanager
-async def mosquitto(directory: Path) -> AsyncIterator[Mosquitto]:
-    """Run a server for the time of a test."""
-    server = Mosquitto(directory)
+async def mosquitto(directory: Path, *settings: str) -> AsyncIterator[Mosquitto]:
+    """Run a server for the time of a test.
+
+    Args:
+        settings: more lines of its configuration.
+    """
+    server = Mosquitto(directory, *settings)
     await server.start()
     try:
         yield server

@@ -206,8 +206,10 @@ class _PinnedTls(ssl.SSLContext):
         return made
 
     def wrap_socket(self, *args: Any, **more: Any) -> ssl.SSLSocket:
-        """Put the name in place of the address."""
-        return super().wrap_socket(*args, **{**more, "server_hostname": self.name})
+        """Put the name in place of the address, and close the socket if it proves to be another."""
+        # paho shakes hands later and would leave the socket open when that fails.
+        more |= {"server_hostname": self.name, "do_handshake_on_connect": True}
+        return super().wrap_socket(*args, **more)
 
 
 def _message(target: Target, body: bytes) -> bytes:

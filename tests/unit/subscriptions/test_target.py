@@ -12,7 +12,7 @@ from broker.core.identifiers import DEFAULT_TENANT, Tenant
 from broker.core.ld_context import CORE
 from broker.core.subscription import Subscription
 from broker.core.subscription_documents import parse
-from broker.subscriptions.endpoints.target import Target, target_of
+from broker.subscriptions.endpoints.target import MqttServer, MqttTarget, Target, target_of
 
 
 def subscription(link: str | None = None, /, **members: Any) -> Subscription:
@@ -42,6 +42,8 @@ def pairs(**headers: str) -> list[dict[str, str]]:
         ("https://Receiver.example/b?c", "https://receiver.example:443"),
         ("http://receiver.example:8080/", "http://receiver.example:8080"),
         ("http://[::1]:9/", "http://::1:9"),
+        ("mqtt://me:secret@broker.example/a", "mqtt://broker.example:1883"),
+        ("mqtts://broker.example/a", "mqtts://broker.example:8883"),
     ],
 )
 def test_what_is_on_one_host_and_port_shares_a_lane(uri: str, lane: str) -> None:
@@ -100,3 +102,23 @@ def test_a_header_given_twice_is_sent_as_a_list() -> None:
     info = pairs(Via="one") + pairs(Via="two")
 
     assert target(endpoint={"receiverInfo": info}).headers["Via"] == "one, two"
+
+
+def test_an_mqtt_uri_names_server_user_and_topic() -> None:
+    info = pairs(MQTT_QoS="2", MQTT_Version="mqtt3.1.1")
+
+    made = target(
+        endpoint={"uri": "mqtts://me:s%40cret@broker.example:99/a/b%20c", "notifierInfo": info}
+    )
+
+    server = MqttServer("broker.example", 99, True, "mqtt3.1.1", "me", "s@cret")
+    assert made.mqtt == MqttTarget(server, "a/b c", 2)
+    assert "s@cret" not in repr(made.mqtt)
+
+
+def test_without_notifier_info_it_is_mqtt_5_at_most_once() -> None:
+    made = target(endpoint={"uri": "mqtt://broker.example/a"}).mqtt
+
+    assert made is not None
+    assert (made.server.version, made.qos) == ("mqtt5.0", 0)
+    assert (made.server.user, made.server.password) == (None, None)
