@@ -329,3 +329,23 @@ async def test_linked_entities_are_shown_as_the_same_write_left_them(api: Api, j
     lane = {"id": "urn:ngsi-ld:Lane:2", "type": "Lane", "width": 3}
     first = notification.entities[0]
     assert (first["has"] if join == "inline" else notification.entities[1]) == lane
+
+
+async def test_a_periodic_notification_brings_linked_entities_along_once(api: Api) -> None:
+    async with receiver() as there:
+        asked = {"endpoint": {"uri": there.url()}, "join": "flat", "joinLevel": 2}
+        lane = {"type": "Relationship", "object": "urn:ngsi-ld:Lane:1"}
+        surface = {"type": "Relationship", "object": "urn:ngsi-ld:Surface:1"}
+        roads = [entity(number, "Road", has=lane) for number in (1, 2)]
+        linked = [entity(1, "Lane", has=surface), entity(1, "Surface", wet=prop(value=True))]
+        await api("POST", "/entityOperations/create", [*roads, *linked])
+
+        await api("POST", "/subscriptions", subscription(timeInterval=0.05, notification=asked))
+        first, *_ = await there.received(1)
+
+    assert [one["id"].removeprefix("urn:ngsi-ld:") for one in first.entities] == [
+        "Road:1",
+        "Road:2",
+        "Lane:1",
+        "Surface:1",
+    ]
