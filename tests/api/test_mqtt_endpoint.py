@@ -208,6 +208,18 @@ async def test_a_server_that_takes_the_call_and_says_nothing_is_given_up_in_time
     assert "did not answer" in failure.reason
 
 
+async def test_the_end_of_delivery_does_not_wait_for_a_server_that_says_nothing() -> None:
+    async with mute() as port, asyncio.TaskGroup() as group:
+        async with endpoint(timeout=1000.0) as mqtt:
+            sending = group.create_task(mqtt.send(target(port), b"{}"))
+            await eventually(lambda: mqtt.connections)
+
+        failure = await sending
+
+    assert failure is not None
+    assert "delivery ends" in failure.reason
+
+
 async def certified(directory: Path, name: str) -> tuple[Path, Path]:
     """Make a certificate for a name, and its key."""
     certificate, key = directory / "server.crt", directory / "server.key"

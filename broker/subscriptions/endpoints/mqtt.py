@@ -61,7 +61,7 @@ class MqttEndpoint:
         traceback: TracebackType | None,
     ) -> None:
         for connection in self._connections.values():
-            connection.closing.set()
+            connection.end()
         await self._group.__aexit__(kind, error, traceback)
 
     @property
@@ -99,7 +99,9 @@ class MqttEndpoint:
         connection = self._connections.get(server)
         if connection is None or connection.closing.is_set():
             connection = self._connections[server] = _Connection()
-            self._group.create_task(self._hold(server, connection), name=f"mqtt {server.host}")
+            connection.task = self._group.create_task(
+                self._hold(server, connection), name=f"mqtt {server.host}"
+            )
         return connection
 
     async def _hold(self, server: MqttServer, connection: _Connection) -> None:
@@ -168,7 +170,10 @@ class _Connection:
         client: set once it is connected.
         closing: set when it is not to be used any more.
         used: whether something was sent since that was last asked.
+        task: what makes and holds it.
     """
+
+    task: asyncio.Task[None] | None = None
 
     def __init__(self) -> None:
         self.client: asyncio.Future[aiomqtt.Client] = asyncio.get_running_loop().create_future()
@@ -179,6 +184,14 @@ class _Connection:
         """Tell those who wait why there is no connection."""
         self.client.set_exception(error)
         self.client.exception()  # whoever waited may have given up: that is no error
+
+    def end(self) -> None:
+        """Close it, or stop making it."""
+        self.closing.set()
+        if not self.client.done():
+            self.failed(aiomqtt.MqttError("delivery ends"))
+            if self.task is not None:
+                self.task.cancel()
 
     async def until_unused(self, idle: float) -> None:
         """Wait until it is to be closed, or was not used for some time."""
