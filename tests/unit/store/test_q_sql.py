@@ -188,6 +188,15 @@ def test_no_condition_scans_a_table(text: str, few: int) -> None:
     assert _scans(_TIDY.search(query).plan(None, few).select) == []
 
 
+def test_what_is_checked_on_an_entity_is_looked_up_by_entity() -> None:
+    text = 'speed>=0;name=="name 1";address[city]=="city 1";ref{speed}>=0'
+    plan = _plan(_TIDY.search(EntityQuery(_VEHICLES, q=q.parse(text, expand))).plan(None, 0).select)
+
+    checks = plan[plan.index("SCAN c") :]
+    assert [step for step in checks if step.startswith("SEARCH v") and "seq=?" not in step] == []
+    assert len([step for step in checks if step.startswith("SEARCH v")]) == 3
+
+
 @pytest.mark.parametrize(
     "query",
     [
