@@ -8,6 +8,7 @@ of these is on disk before its source hears of it.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ from iot_agents.common.dead_letters import DeadLetter, DeadLetters
 from iot_agents.common.making import Maker, merged
 from iot_agents.common.mapping import model
 from iot_agents.common.mapping.codec import PayloadError
-from iot_agents.common.measure import Measure, Outcome, Ticket
+from iot_agents.common.measure import Measure, NotDurable, Outcome, Ticket
 from iot_agents.common.plans import Plan, Plans, Unusable
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
@@ -69,13 +70,24 @@ class Pipeline:
 
         Raises:
             SpoolFull: the measure was not taken.
+            NotDurable: likewise, because the disk fails.
         """
-        if wait:
-            await self._outlets.spool.room()
-        try:
-            known = await self._registry.find(measure.device_id.lower(), measure.apikey)
-        except AmbiguousDevice as error:
-            return self._keep_waiting(measure, str(error))
+        while True:
+            if wait:
+                await self._outlets.spool.room()
+            try:
+                known = await self._registry.find(measure.device_id.lower(), measure.apikey)
+                return self._find_way(measure, known)
+            except AmbiguousDevice as error:
+                return self._keep_waiting(measure, str(error))
+            except sqlite3.Error as error:
+                raise NotDurable(f"the registry cannot be read: {error}") from error
+            except SpoolFull:
+                # Another source may have taken the room meanwhile.
+                if not wait:
+                    raise
+
+    def _find_way(self, measure: Measure, known: Known | None) -> Ticket:
         if known is None:
             return self._keep_waiting(measure, "nobody has provisioned this device")
         try:

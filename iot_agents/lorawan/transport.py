@@ -33,7 +33,7 @@ class LorawanTransport:
         clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
-        self._topics = [_pattern(topic) for topic in settings.topics]
+        self._topics = [topic_pattern(topic) for topic in settings.topics]
         self._pipeline = pipeline
         self._counters = counters
         self._clock = clock
@@ -94,7 +94,7 @@ class LorawanTransport:
         return await self._pipeline.submit(measure_of(uplink, topic, payload), wait=wait)
 
 
-def _pattern(topic_filter: str) -> re.Pattern[str]:
+def topic_pattern(topic_filter: str) -> re.Pattern[str]:
     """Return an MQTT topic filter as a regular expression."""
     levels = topic_filter.split("/")
     parts = ["[^/]*" if level == "+" else re.escape(level) for level in levels]
