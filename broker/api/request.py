@@ -110,6 +110,8 @@ class Request:
         if "@context" not in document:
             raise BadRequestData(f"@context: {media.LD_JSON} has to have it in the body")
         self.refuse_link()
+        if document["@context"] is None:
+            raise BadRequestData("@context: expected an @context, got null")
         rest = {key: value for key, value in document.items() if key != "@context"}
         return rest, await self.broker.contexts.resolve(document["@context"], self.tenant)
 
