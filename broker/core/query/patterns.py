@@ -70,7 +70,9 @@ def _text_test(
             return lambda text: text.endswith(literal)
         if not end:
             return lambda text: literal in text
-        return lambda text: literal in text[text.rfind("\n") + 1 :] if literal else True
+        return lambda text: (
+            literal in text and "\n" not in text[text.rindex(literal) :][len(literal) :]
+        )
     if end is None:
         return lambda text: text.startswith(literal)
     if rest is None:
