@@ -28,10 +28,16 @@ async def metrics(url: str) -> dict[tuple[str, ...], float]:
     async with ClientSession() as session, session.get(url + "/metrics") as answer:
         text = await answer.text()
     return {
-        (sample.name.removeprefix("rigel_subscriber_"), *sample.labels.values()): sample.value
+        (sample.name.removeprefix("rigel_subscriber_"), *_labels(sample.labels)): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def _labels(labels: dict[str, str]) -> list[str]:
+    """Return the values of labels, that of `outcome` or `kind` last."""
+    order = ("role", "rule", "kpi", "outcome", "kind")
+    return [labels[name] for name in order if name in labels]
 
 
 async def test_what_happens_is_counted(tmp_path: Path) -> None:
