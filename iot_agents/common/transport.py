@@ -234,10 +234,15 @@ class Sender:
         self.trouble = str(error) or repr(error)
         if self._failures == 1:
             _log.warning("measures stay in the spool: %s", self.trouble)
-        delay = self._pace.backoff.delay(self._failures)
-        if isinstance(error, BrokerRefused) and error.retry_after is not None:
-            delay = max(delay, min(error.retry_after, _LONGEST_RETRY_AFTER))
-        await asyncio.sleep(delay)
+        await asyncio.sleep(wait_after(error, self._failures, self._pace.backoff))
+
+
+def wait_after(error: Exception, failures: int, backoff: Backoff) -> float:
+    """Return how long to wait after a failed request; the broker may ask for more than usual."""
+    wait = backoff.delay(failures)
+    if isinstance(error, BrokerRefused) and error.retry_after is not None:
+        return max(wait, min(error.retry_after, _LONGEST_RETRY_AFTER))
+    return wait
 
 
 async def _delete(client: Client, items: Sequence[_Item]) -> None:

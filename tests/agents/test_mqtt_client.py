@@ -213,6 +213,44 @@ async def test_a_server_of_mqtt_3_is_found_out_and_spoken_to() -> None:
             assert await disk.took(1) == [b"hello"]
 
 
+async def test_a_server_that_hangs_up_on_mqtt_5_is_spoken_to_in_the_older_version() -> None:
+    async with (
+        embedded_broker("127.0.0.1", 0, Disk().accept, lambda: None) as url,
+        hanging_up_on_mqtt_5(url) as picky,
+    ):
+        disk = Disk()
+        async with source(options(picky, timeout=0.3), disk), publisher(url) as client:
+            await client.publish("up/1", b"hello", qos=1)
+
+            assert await disk.took(1) == [b"hello"]
+
+
+@asynccontextmanager
+async def hanging_up_on_mqtt_5(url: str) -> AsyncIterator[str]:
+    """Stand before a server and close every connection that begins with MQTT 5."""
+    behind = urlsplit(url)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readexactly(9)
+        if head[8] == 5:
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection(behind.hostname, behind.port)
+        back.write(head)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_copy(reader, back))
+            group.create_task(_copy(there, writer))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
+
+
 async def test_the_embedded_broker_acknowledges_a_publisher_when_the_message_is_durable() -> None:
     disk = Disk(durable=False)
     async with (
