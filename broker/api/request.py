@@ -60,6 +60,13 @@ class Request:
         self.version: Version | None = None if version is None else parse_version(version)
         self.params = read(raw.rel_url.raw_query_string, taken)
 
+    @property
+    def reader(self) -> str | None:
+        """Who is asking, as far as a connection tells: the address and port it comes from."""
+        transport = self.raw.transport
+        peer = None if transport is None else transport.get_extra_info("peername")
+        return None if not peer else f"{peer[0]} {peer[1]}"
+
     def path(self, name: str) -> str:
         """Return a part of the path, decoded."""
         return self.raw.match_info[name]

@@ -18,7 +18,7 @@ from tests.support.serve import running_broker
 WORDS = (
     "id type value object languageMap vocab json valueList objectList observedAt unitCode datasetId"
     " coordinates scope @context expiresAt location entities notification endpoint uri q"
-).split()
+).split()  # noqa: SIM905 - a list of words
 TEXTS = ("Property", "Relationship", "GeoProperty", "urn:ngsi-ld:null", "urn:x:1", "@none", "Point")
 VALUES = st.recursive(
     st.none()
@@ -50,7 +50,7 @@ ENDPOINTS = st.sampled_from(
 )
 PARAMETERS = st.sampled_from(
     "q scopeQ type orderBy idPattern pick omit coordinates georel geometry lang datasetId limit"
-    " offset join joinLevel".split()
+    " offset join joinLevel".split()  # noqa: SIM905 - a list of words
 )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from aiohttp import ClientSession
 
 from tests.support.api import Api
 from tests.support.builders import entity, prop
@@ -14,7 +15,7 @@ from tests.support.builders import entity, prop
 async def _scan(api: Api, limit: int) -> list[str]:
     """Follow the links of a list to its end and return the ids met."""
     found: list[str] = []
-    path = f"/entities?type=Stays,Comes&limit={limit}"
+    path = f"/entities?type=Stays,Comes,Goes&limit={limit}"
     while True:
         page = await api("GET", path)
         found += [one["id"] for one in page.body]
@@ -29,6 +30,8 @@ async def _scan(api: Api, limit: int) -> list[str]:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_scan_meets_once_what_is_there_all_the_time(api: Api, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    going = [entity(number, "Goes", value=prop(number)) for number in range(200)]
+    await api("POST", "/entityOperations/create", going)
     staying = [entity(number, "Stays", value=prop(number)) for number in range(60)]
     await api("POST", "/entityOperations/create", staying)
     done = asyncio.Event()
@@ -41,10 +44,14 @@ async def test_a_scan_meets_once_what_is_there_all_the_time(api: Api, seed: int)
             changed = chance.randrange(60)
             path = f"/entities/urn:ngsi-ld:Stays:{changed}/attrs"
             await api("PATCH", path, {"value": prop(-number)})
+            if number > 1:
+                gone = chance.choice(["Comes", "Goes"])
+                await api("DELETE", f"/entities/urn:ngsi-ld:{gone}:{number - 1}")
 
     async with asyncio.TaskGroup() as group:
         group.create_task(write())
-        scans = [await _scan(api, limit) for limit in (7, 20, 13)]
+        async with ClientSession() as session:  # one reader, so one connection
+            scans = [await _scan(Api(session, api.url), limit) for limit in (7, 20, 13)]
         done.set()
 
     for scan in scans:
