@@ -15,7 +15,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from functools import partial
+from typing import NoReturn, cast
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -59,6 +60,7 @@ class MqttOptions:
         version: `auto`, `5` or `3.1.1`.
         share: name of a shared subscription; empty for none.
         in_flight: messages to take before one of them is durable.
+        max_queued: messages of QoS 0 to hold, which no server holds back for us; more are dropped.
         session_expiry: seconds the server shall keep our messages while we are away.
         tls: for `mqtts://`; None is the system's trust.
     """
@@ -69,26 +71,49 @@ class MqttOptions:
     version: str = "auto"
     share: str = ""
     in_flight: int = 1000
+    max_queued: int = 50_000
     session_expiry: int = 604_800
     tls: ssl.SSLContext | None = None
     timeout: float = 10.0
     backoff: Backoff = field(default_factory=Backoff)
 
 
+class _Queue(asyncio.Queue[aiomqtt.Message]):
+    """aiomqtt's queue of what arrived, which tells when it was full."""
+
+    def __init__(self, dropped: Callable[[], None], maxsize: int = 0) -> None:
+        super().__init__(maxsize)
+        self._dropped = dropped
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        try:
+            super().put_nowait(item)
+        except asyncio.QueueFull:
+            self._dropped()
+            raise
+
+
 class MqttSource:
     """A subscription that outlives its connections."""
 
     def __init__(
-        self, options: MqttOptions, accept: Accept, acknowledged: Callable[[], None]
+        self,
+        options: MqttOptions,
+        accept: Accept,
+        *,
+        acknowledged: Callable[[], None],
+        dropped: Callable[[], None],
     ) -> None:
         """Bind a subscription to what takes its messages.
 
         Args:
             acknowledged: called for every message the server was told we have.
+            dropped: called for every message that there was no room for.
         """
         self._options = options
         self._accept = accept
         self._acknowledged = acknowledged
+        self._dropped = dropped
         self._version = _THREE if options.version == "3.1.1" else _FIVE
         self._agreed = False
         self.subscribed = asyncio.Event()
@@ -143,6 +168,8 @@ class MqttSource:
             properties=self._connect_properties() if five else None,
             tls_context=self._tls() if address.scheme == "mqtts" else None,
             timeout=options.timeout,
+            max_queued_incoming_messages=max(options.max_queued, options.in_flight),
+            queue_type=cast("type[_Queue]", partial(_Queue, self._dropped)),
         )
         client._client.manual_ack_set(True)  # noqa: SLF001 - see the module's docstring
         async with client:

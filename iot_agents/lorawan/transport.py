@@ -49,6 +49,10 @@ class LorawanTransport:
         """Count a message whose source was told that we have it."""
         self._counters.acknowledged += 1
 
+    def dropped(self) -> None:
+        """Count a message that was lost because it came without any flow control."""
+        self._counters.dropped += 1
+
     def routes(self) -> list[web.RouteDef]:
         """Return the HTTP interface; without a token there is none."""
         if not self._settings.http_token:
