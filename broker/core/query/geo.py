@@ -36,9 +36,6 @@ RELATIONS = frozenset(
 Relation = Callable[[Any], bool]
 """Tells whether a GeoJSON geometry of an entity has the relation asked for."""
 
-ShapeDistance = Callable[[bytes], float]
-"""Measures to a geometry that is still encoded."""
-
 _DEPTHS = {
     "Point": 0,
     "MultiPoint": 1,
