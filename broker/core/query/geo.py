@@ -98,14 +98,13 @@ def parse_geometry(kind: str, coordinates: object, where: str = "coordinates") -
         raise BadRequestData(f"{where}: no {kind}: {error}") from error
     if drawn.is_empty:
         raise BadRequestData(f"{where}: a {kind} without positions")
-    if not drawn.is_valid:
-        raise BadRequestData(f"{where}: no valid {kind}: {shapely.is_valid_reason(drawn)}")
     return geometry
 
 
 def draw(geometry: Geometry) -> Any:
-    """Return the shapely geometry."""
-    return shape({"type": geometry.type, "coordinates": geometry.coordinates})
+    """Return the shapely geometry; one that crosses itself as the areas that it encloses."""
+    drawn = shape({"type": geometry.type, "coordinates": geometry.coordinates})
+    return drawn if drawn.is_valid else shapely.make_valid(drawn)
 
 
 def compile_relation(query: GeoQuery) -> Relation:
