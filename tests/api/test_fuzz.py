@@ -15,10 +15,30 @@ from tests.support.api import Api
 from tests.support.builders import entity, prop
 from tests.support.serve import running_broker
 
-WORDS = (
-    "id type value object languageMap vocab json valueList objectList observedAt unitCode datasetId"
-    " coordinates scope @context expiresAt location entities notification endpoint uri q"
-).split()  # noqa: SIM905 - a list of words
+WORDS = [
+    "id",
+    "type",
+    "value",
+    "object",
+    "languageMap",
+    "vocab",
+    "json",
+    "valueList",
+    "objectList",
+    "observedAt",
+    "unitCode",
+    "datasetId",
+    "coordinates",
+    "scope",
+    "@context",
+    "expiresAt",
+    "location",
+    "entities",
+    "notification",
+    "endpoint",
+    "uri",
+    "q",
+]
 TEXTS = ("Property", "Relationship", "GeoProperty", "urn:ngsi-ld:null", "urn:x:1", "@none", "Point")
 VALUES = st.recursive(
     st.none()
@@ -49,8 +69,24 @@ ENDPOINTS = st.sampled_from(
     ]
 )
 PARAMETERS = st.sampled_from(
-    "q scopeQ type orderBy idPattern pick omit coordinates georel geometry lang datasetId limit"
-    " offset join joinLevel".split()  # noqa: SIM905 - a list of words
+    [
+        "q",
+        "scopeQ",
+        "type",
+        "orderBy",
+        "idPattern",
+        "pick",
+        "omit",
+        "coordinates",
+        "georel",
+        "geometry",
+        "lang",
+        "datasetId",
+        "limit",
+        "offset",
+        "join",
+        "joinLevel",
+    ]
 )
 
 
