@@ -38,8 +38,7 @@ WORDS = [
     "endpoint",
     "uri",
     "q",
-]
-TEXTS = ("Property", "Relationship", "GeoProperty", "urn:ngsi-ld:null", "urn:x:1", "@none", "Point")
+]  # fmt: skipTEXTS = ("Property", "Relationship", "GeoProperty", "urn:ngsi-ld:null", "urn:x:1", "@none", "Point")
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -68,26 +67,10 @@ ENDPOINTS = st.sampled_from(
         ("POST", "/jsonldContexts"),
     ]
 )
-PARAMETERS = st.sampled_from(
-    [
-        "q",
-        "scopeQ",
-        "type",
-        "orderBy",
-        "idPattern",
-        "pick",
-        "omit",
-        "coordinates",
-        "georel",
-        "geometry",
-        "lang",
-        "datasetId",
-        "limit",
-        "offset",
-        "join",
-        "joinLevel",
-    ]
-)
+PARAMETERS = st.sampled_from([
+    "q", "scopeQ", "type", "orderBy", "idPattern", "pick", "omit", "coordinates", "georel",
+    "geometry", "lang", "datasetId", "limit", "offset", "join", "joinLevel",
+])  # fmt: skip
 
 
 async def test_no_body_and_no_query_makes_the_broker_fail(tmp_path: Path) -> None:
