@@ -38,7 +38,8 @@ WORDS = [
     "endpoint",
     "uri",
     "q",
-]  # fmt: skipTEXTS = ("Property", "Relationship", "GeoProperty", "urn:ngsi-ld:null", "urn:x:1", "@none", "Point")
+]
+TEXTS = ["Property", "Relationship", "GeoProperty", "urn:ngsi-ld:null", "urn:x:1", "@none", "Point"]
 VALUES = st.recursive(
     st.none()
     | st.booleans()
