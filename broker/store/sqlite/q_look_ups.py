@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from broker.store.sqlite.index import PLACES
 from broker.store.sqlite.index_rows import REFERENCE
 from broker.store.sqlite.q_conditions import Condition, Either, Sql, marks
 
@@ -199,8 +200,8 @@ class Boxes:
 
     def source(self) -> Sql | None:
         arm = (
-            "SELECT seq FROM place WHERE low <= ? AND high >= ? AND east >= ? AND north >= ?"
-            " AND west <= ? AND south <= ?"
+            f"SELECT id / {PLACES} AS seq FROM place WHERE low <= ? AND high >= ?"
+            " AND east >= ? AND north >= ? AND west <= ? AND south <= ?"
         )
         level = self.space + 0.25
         return Sql(

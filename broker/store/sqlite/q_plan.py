@@ -9,10 +9,12 @@ How much each condition would find is counted, up to a limit:
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker.store.sqlite.q_conditions import Condition, Sql, filtered
 from broker.store.sqlite.q_entities import Translated
+from broker.store.sqlite.q_look_ups import Boxes
 
 FEW = 2000
 """What a condition may find to be read whole for a page; more is walked through."""
@@ -27,10 +29,12 @@ class Plan:
 
     Attributes:
         few: it finds little, all of which is read and sorted before the first comes out.
+        resume: returns the SELECT of what comes after an entity.
     """
 
     select: Sql
     few: bool
+    resume: Callable[[int], Sql]
 
 
 class Planner:
@@ -50,8 +54,13 @@ class Planner:
         leader, found = self._smallest(few)
         source = None if leader is None or found >= few else leader.source()
         if leader is None or source is None:
-            return Plan(self.walk(after), few=False)
-        return Plan(filtered(distinct(source, after), self._others(leader)), few=True)
+            return Plan(self.walk(after), few=False, resume=self.walk)
+        others = self._others(leader)
+
+        def gathered(after: int | None) -> Sql:
+            return filtered(distinct(source, after), others)
+
+        return Plan(gathered(after), few=True, resume=gathered)
 
     def walk(self, after: int | None) -> Sql:
         """Go through the entities in order of creation, by the index that leaves out most."""
@@ -81,7 +90,9 @@ class Planner:
             source = condition.source()
             if source is None:
                 continue
-            found = self.estimate(source, fewest)
+            # A place costs less to find and more to check than a value.
+            weight = 2 if isinstance(condition, Boxes) else 1
+            found = self.estimate(source, weight * fewest) // weight
             if found < fewest:
                 best, fewest = condition, found
             if fewest == 0:

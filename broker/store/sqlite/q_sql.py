@@ -29,7 +29,7 @@ from broker.store.sqlite.index_rows import decode_shape
 from broker.store.sqlite.index_terms import Terms
 from broker.store.sqlite.q_conditions import Sql, filtered
 from broker.store.sqlite.q_entities import translate
-from broker.store.sqlite.q_fetch import Row
+from broker.store.sqlite.q_fetch import Reading, Row
 from broker.store.sqlite.q_look_ups import Placed, Typed
 from broker.store.sqlite.q_order import Order
 from broker.store.sqlite.q_plan import FEW, FEW_TO_COUNT, Plan, Planner, distinct
@@ -78,7 +78,7 @@ def page(
         search = Search(connection, terms, tenant, query, now)
         if query.order:
             return search.in_order(limit, offset)
-        return search.fetch(search.planner.plan(after).select, limit, offset)
+        return search.in_creation_order(limit, offset, after)
 
 
 def count(
@@ -162,11 +162,25 @@ class Search:
         ).fetchone()
         return bool(found)
 
-    def fetch(self, select: Sql, limit: int, offset: int) -> list[Row]:
+    def in_creation_order(
+        self, limit: int, offset: int, after: int | None, few: int = FEW
+    ) -> list[Row]:
+        """Return a page in order of creation; `few` as in `Planner.plan`."""
+        plan = self.planner.plan(after, few)
+        return self._fetch(plan.select, limit, offset, plan.resume)
+
+    def _fetch(
+        self,
+        select: Sql,
+        limit: int,
+        offset: int,
+        resume: Callable[[int], Sql] | None = None,
+    ) -> list[Row]:
         """Return a page of what a SELECT of `seq` finds and passes a closer look, if needed."""
         if self._is_sure:
             return q_fetch.rows(self._connection, select, limit, offset)
-        return list(islice(self._passing(select), offset, offset + limit))
+        reading = Reading(select, limit + offset, resume)
+        return list(islice(self._passing(reading), offset, offset + limit))
 
     def in_order(self, limit: int, offset: int, few: int = FEW) -> list[Row]:
         """Return a page in the order asked for; `few` as in `Planner.plan`."""
@@ -177,9 +191,9 @@ class Search:
             found = self._sorted_here(plan.select) if nearest is None else nearest
             return found[offset : offset + limit]
         if not order.terms:
-            return self.fetch(plan.select, limit, offset)
+            return self._fetch(plan.select, limit, offset, plan.resume)
         walk = None if plan.few else self.ordered_walk()
-        return self.fetch(walk or order.sorted(plan.select), limit, offset)
+        return self._fetch(walk or order.sorted(plan.select), limit, offset)
 
     def _order(self) -> Order:
         return Order(self._terms, self._tenant, self._query, self.translated, self._leaves)
@@ -234,9 +248,11 @@ class Search:
         if term.distance_from is None:
             return []
         distance = measure_from(geo.draw(term.distance_from), haversine)
-        passing = None if self._is_sure else {number for number, _ in self._passing(select)}
+        passing = (
+            None if self._is_sure else {number for number, _ in self._passing(Reading(select))}
+        )
         found = []
-        for number, entity_id, shape in self._shapes(placed, select):
+        for number, entity_id, shape in self._shapes(placed, Reading(select)):
             geometry = decode_shape(shape)
             away = distance(geo.point_of(geometry) or geo.read(geometry))
             if away <= metres and (passing is None or number in passing):
@@ -250,14 +266,16 @@ class Search:
         keys = [ordering.compile_key(term, query.dataset_ids) for term in query.order]
         keyed = [
             (tuple(key(entity) for key in keys), (number, Iri(entity["id"])))
-            for number, entity in self._matching(select)
+            for number, entity in self._matching(Reading(select))
         ]
         return ordering.sort_keyed(keyed, query.order)
 
     def count(self) -> int:
         """Count what matches."""
         if not self._is_sure:
-            return sum(1 for _ in self._passing(self.planner.plan(None, FEW_TO_COUNT).select))
+            return sum(
+                1 for _ in self._passing(Reading(self.planner.plan(None, FEW_TO_COUNT).select))
+            )
         conditions = self.translated.conditions
         only = conditions[0].source() if len(conditions) == 1 else None
         if isinstance(conditions[0] if conditions else None, Typed) and only is not None:
@@ -268,30 +286,30 @@ class Search:
         (number,) = self._connection.execute(sql, select.params).fetchone()
         return int(number)
 
-    def _passing(self, select: Sql) -> Iterator[Row]:
-        """Yield what passes a closer look, in the order of a SELECT of `seq`."""
+    def _passing(self, reading: Reading) -> Iterator[Row]:
+        """Yield what passes a closer look, in the order of what is read."""
         if self._bodies_decide:
-            for number, entity in self._matching(select):
+            for number, entity in self._matching(reading):
                 yield number, entity["id"]
         elif self._query.geo is not None and self.translated.placed is not None:
             relation = geo.compile_relation(self._query.geo)
             last = 0
-            for number, entity_id, shape in self._shapes(self.translated.placed, select):
+            for number, entity_id, shape in self._shapes(self.translated.placed, reading):
                 if number != last and relation(decode_shape(shape)):
                     last = number
                     yield number, entity_id
 
-    def _matching(self, select: Sql) -> Iterator[tuple[int, ExpandedEntity]]:
-        """Yield what passes the evaluator, in the order of a SELECT of `seq`."""
+    def _matching(self, reading: Reading) -> Iterator[tuple[int, ExpandedEntity]]:
+        """Yield what passes the evaluator, in the order of what is read."""
         matches = evaluate.compile(self._query, linked=self._linked())
-        found = q_fetch.bodies(self._connection, self._tenant, select)
+        found = q_fetch.bodies(self._connection, self._tenant, reading)
         for number, body in _at_most(MAX_EVALUATED, found):
             entity = self._alive(_decode(body))
             if entity is not None and matches(entity):
                 yield number, entity
 
-    def _shapes(self, placed: Placed, select: Sql) -> Iterator[tuple[int, Iri, bytes]]:
-        return _at_most(MAX_MEASURED, q_fetch.shapes(self._connection, placed, select))
+    def _shapes(self, placed: Placed, reading: Reading) -> Iterator[tuple[int, Iri, bytes]]:
+        return _at_most(MAX_MEASURED, q_fetch.shapes(self._connection, placed, reading))
 
     def _alive(self, entity: ExpandedEntity) -> ExpandedEntity | None:
         return drop_expired(entity, self._now) if self._expiring else entity

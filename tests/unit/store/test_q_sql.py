@@ -33,7 +33,7 @@ _CENTRE = Geometry("Point", (5.0, 5.0))
 
 def _selected(store: Indexed, query: EntityQuery, few: int) -> list[int]:
     search = store.search(query)
-    return [number for number, _ in search.fetch(search.planner.plan(None, few).select, 1000, 0)]
+    return [number for number, _ in search.in_creation_order(1000, 0, None, few)]
 
 
 @pytest.mark.parametrize("row", q_vectors()["queries"], ids=title)
