@@ -97,14 +97,13 @@ def parse_geometry(kind: str, coordinates: object, where: str = "coordinates") -
     except (ValueError, shapely.errors.GEOSException) as error:
         raise BadRequestData(f"{where}: no {kind}: {error}") from error
     if drawn.is_empty:
-        raise BadRequestData(f"{where}: a {kind} without positions")
+        raise BadRequestData(f"{where}: an empty {kind}")
     return geometry
 
 
 def draw(geometry: Geometry) -> Any:
     """Return the shapely geometry; one that crosses itself as the areas that it encloses."""
-    drawn = shape({"type": geometry.type, "coordinates": geometry.coordinates})
-    return drawn if drawn.is_valid else shapely.make_valid(drawn)
+    return _valid(shape({"type": geometry.type, "coordinates": geometry.coordinates}))
 
 
 def compile_relation(query: GeoQuery) -> Relation:
@@ -142,9 +141,15 @@ def read(value: Any) -> Any:
         drawn = shapely.force_2d(shape(value))
     except (ValueError, TypeError, shapely.errors.GEOSException):
         return None
-    if drawn.is_empty:
-        return None
-    return drawn if drawn.is_valid else shapely.make_valid(drawn)
+    drawn = _valid(drawn)
+    return None if drawn.is_empty else drawn
+
+
+def _valid(drawn: Any) -> Any:
+    """Return a geometry as such that can be compared; what encloses no area comes out empty."""
+    if drawn.is_valid:
+        return drawn
+    return shapely.make_valid(drawn, method="structure", keep_collapsed=False)
 
 
 def boxes(query: GeoQuery) -> tuple[Box, ...] | None:

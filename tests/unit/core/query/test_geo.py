@@ -155,7 +155,8 @@ def test_what_is_no_geometry_never_matches(value: Any) -> None:
         ("within", "LineString", [1, 1], "coordinates[0]: expected an array, got 1"),
         ("within", "Polygon", [[[0, 0], [1, 0], [0, 0]]], "a ring has at least 4 positions"),
         ("within", "Polygon", [[[0, 0], [1, 0], [1, 1], [0, 1]]], "ends where it starts"),
-        ("within", "Polygon", [], "coordinates: a Polygon without positions"),
+        ("within", "Polygon", [[[0, 0], [1, 0], [2, 0], [0, 0]]], "coordinates: an empty Polygon"),
+        ("within", "Polygon", [], "coordinates: an empty Polygon"),
     ],
 )
 def test_a_malformed_geoquery_names_the_parameter(
