@@ -149,6 +149,15 @@ class Leaves:
         ).fetchone()
         return bool(found)
 
+    def has_texts(self, attribute: int, number: int) -> bool:
+        """Tell whether any entity of the tenant has a text at a path."""
+        (found,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM value INDEXED BY value_order"
+            " WHERE tenant = ? AND attribute = ? AND path = ? AND value >= '' AND value < x'')",
+            (self._tenant, attribute, number),
+        ).fetchone()
+        return bool(found)
+
     def scope_rows(self, where: Sql, *, exact: bool = True) -> Condition:
         """Return the condition that one of the entity's scopes has some property."""
         attribute = self._terms.find(SCOPE)

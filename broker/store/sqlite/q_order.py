@@ -159,7 +159,9 @@ class Order:
 
     def _by_value(self, order: OrderBy, attribute: int, number: int) -> Term:
         at = (self._tenant, attribute, number)
-        function = self._collated(order.collation)
+        # Where there are no texts, a collation changes nothing, and the index has the order.
+        collated = order.collation is not None and self._leaves.has_texts(attribute, number)
+        function = self._collated(order.collation if collated else None)
         where = "v.tenant = ? AND v.attribute = ? AND v.path = ? AND v.n = 0"
         key = Sql(
             f"(SELECT {function}(v.value) FROM value AS v NOT INDEXED"
