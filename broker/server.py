@@ -117,7 +117,7 @@ async def serve(
         await stack.enter_async_context(notifier.deliver(store.outbox))
         await stack.enter_async_context(_sweeping(store, settings.sweep_interval))
         gauges = _gauges(store, notifier)
-        url = await stack.enter_async_context(_listen(broker, settings, Metrics(gauges)))
+        url = await stack.enter_async_context(_listen(broker, settings, Metrics(gauges), bundled))
         contexts.public_url = settings.public_url or url
         yield RunningBroker(url, broker, notifier)
 
@@ -130,8 +130,19 @@ def _gauges(store: SqliteStore, notifier: Notifier) -> Callable[[], Mapping[str,
 
 
 @asynccontextmanager
-async def _listen(broker: Broker, settings: Settings, metrics: Metrics) -> AsyncIterator[str]:
-    app = make_app(broker, metrics, max_body=settings.max_body, cors=Cors(settings.cors_origins))
+async def _listen(
+    broker: Broker,
+    settings: Settings,
+    metrics: Metrics,
+    bundled: Mapping[str, Mapping[str, Any]],
+) -> AsyncIterator[str]:
+    app = make_app(
+        broker,
+        metrics,
+        max_body=settings.max_body,
+        cors=Cors(settings.cors_origins),
+        bundled=bundled,
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:

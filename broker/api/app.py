@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
+import msgspec
 from aiohttp import hdrs, web
+from yarl import URL
 
 from broker.api import (
     batch,
@@ -15,6 +19,7 @@ from broker.api import (
     discovery,
     entities,
     health,
+    media,
     openapi,
     problems,
     subscriptions,
@@ -41,11 +46,19 @@ _log = logging.getLogger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(broker: Broker, metrics: Metrics, *, max_body: int, cors: Cors) -> web.Application:
+def make_app(
+    broker: Broker,
+    metrics: Metrics,
+    *,
+    max_body: int,
+    cors: Cors,
+    bundled: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> web.Application:
     """Build the application.
 
     Args:
         max_body: largest body taken, in bytes.
+        bundled: @contexts that the platform ships, by URL; served at the paths of these.
     """
     app = web.Application(client_max_size=max_body, logger=_log)
     app[BROKER] = broker
@@ -53,6 +66,8 @@ def make_app(broker: Broker, metrics: Metrics, *, max_body: int, cors: Cors) -> 
     _add(app, ROUTES, metrics, cors)
     for method, path, handler in (*health.HANDLERS, *openapi.handlers(ROOT, ROUTES)):
         app.router.add_route(method, path, handler)
+    for path, document in {URL(url).path: document for url, document in bundled.items()}.items():
+        app.router.add_get(path, _document(document))
     app.router.add_route(hdrs.METH_ANY, "/{path:.*}", _unknown_path)
     return app
 
@@ -122,6 +137,19 @@ def _other_methods(allowed: list[str], cors: Cors) -> _Handler:
         return problems.http_problem(
             405, "Method not allowed", f"{request.method} is not among {allow}", {"Allow": allow}
         )
+
+    return handle
+
+
+def _document(document: Mapping[str, Any]) -> _Handler:
+    body = msgspec.json.encode(document)
+    headers = {
+        "Content-Type": media.LD_JSON,
+        "Cache-Control": "public, max-age=31536000, immutable",
+    }
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, headers=headers)
 
     return handle
 
