@@ -10,7 +10,7 @@ from broker.server import serve
 from broker.settings import Settings
 from smart_data_models.context import CONTEXT_PATH, product_context
 from tests.support.api import Api
-from tests.support.builders import entity, prop
+from tests.support.builders import prop
 from tests.support.serve import running
 
 
