@@ -109,6 +109,8 @@ async def serve(
             outbox=store.outbox,
             contexts=contexts,
             registry=registry,
+            matcher=matcher,
+            notifier=notifier,
             egress=egress,
             clock=clock,
             limits=Limits(settings.max_batch, settings.default_limit, settings.max_limit),

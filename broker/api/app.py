@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from broker.api import (
     batch,
     contexts,
+    deliveries,
     discovery,
     entities,
     health,
@@ -34,6 +35,7 @@ ROUTES: tuple[Route, ...] = (
     *batch.ROUTES,
     *discovery.ROUTES,
     *subscriptions.ROUTES,
+    *deliveries.ROUTES,
     *contexts.ROUTES,
 )
 _WORTH_COMPRESSING = 2048
@@ -73,13 +75,14 @@ def _add(app: web.Application, routes: Iterable[Route], metrics: Metrics, cors: 
 
 def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
     handler, offers, taken = route.handler, route.offers, route.params
+    needs_body = route.needs_body
     counted = metrics.operation(route.operation_id)
 
     async def handle(raw: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         response: web.StreamResponse
         try:
-            response = await handler(Request(raw, offers, taken))
+            response = await handler(Request(raw, offers, taken, needs_body=needs_body))
         except NgsiLdError as error:
             response = problems.answer(error)
         except Refused as refused:

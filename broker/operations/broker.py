@@ -11,6 +11,8 @@ from broker.core.errors import NgsiLdError
 from broker.core.timestamps import format_timestamp
 from broker.egress import Egress
 from broker.store.interface import DocumentStore, EntityStore, Outbox, SubscriptionStore
+from broker.subscriptions.matcher import SubscriptionMatcher
+from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.registry import SubscriptionRegistry
 
 
@@ -28,7 +30,8 @@ class Broker:
     """The collaborators of the operations; the composition root makes one.
 
     Attributes:
-        registry: the subscriptions as they are served and matched.
+        registry: the subscriptions as they are served.
+        matcher: the subscriptions as the store matches them; written to by the store alone.
     """
 
     entities: EntityStore
@@ -37,6 +40,8 @@ class Broker:
     outbox: Outbox
     contexts: Contexts
     registry: SubscriptionRegistry
+    matcher: SubscriptionMatcher
+    notifier: Notifier
     egress: Egress
     clock: Callable[[], datetime]
     limits: Limits

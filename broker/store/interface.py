@@ -220,6 +220,21 @@ class SubscriptionStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the notifications of a subscription are.
+
+    Attributes:
+        waiting: how many are in the outbox.
+        dead: how many are among the dead letters.
+        places: where some of them are: `waiting` or `dead`; one in neither place is not named.
+    """
+
+    waiting: int
+    dead: int
+    places: Mapping[Iri, str]
+
+
 class Outbox(Protocol):
     """Notifications that are committed and not yet settled."""
 
@@ -241,7 +256,28 @@ class Outbox(Protocol):
         ...
 
     async def dead_letters(
-        self, tenant: Tenant, *, limit: int, offset: int = 0
+        self, tenant: Tenant, subscription_id: Iri | None = None, *, limit: int, offset: int = 0
     ) -> list[dict[str, Any]]:
         """List what was given up, newest first: id, subscriptionId, reason, failedAt, body."""
+        ...
+
+    async def standing(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] = ()
+    ) -> Standing:
+        """Return how many notifications of a subscription are where, and where some of them are."""
+        ...
+
+    async def replay(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] | None = None
+    ) -> list[Iri]:
+        """Put dead letters back, oldest first, with their ids, and return those; None is all.
+
+        They are told to the listener like new ones.
+        """
+        ...
+
+    async def purge(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] | None = None
+    ) -> int:
+        """Delete dead letters and return how many; None is all of the subscription."""
         ...

@@ -70,6 +70,8 @@ async def restarted(data_dir: Path) -> AsyncIterator[tuple[Broker, Delivering]]:
             outbox=parts.store.outbox,
             contexts=contexts,
             registry=parts.registry,
+            matcher=parts.matcher,
+            notifier=parts.notifier,
             egress=egress,
             clock=now,
             limits=Limits(),

@@ -91,6 +91,10 @@ class EntityTransaction:
             return None
         return lambda: self._listener(Commit(events, deliveries))
 
+    def announce(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the listener of deliveries that no change made, with those of this transaction."""
+        self._deliveries += deliveries
+
     def rolled_back(self) -> None:
         """Forget what was not committed."""
         self.terms.rolled_back()

@@ -64,6 +64,6 @@ async def open_store(
             entities=SqliteEntities(writer, pool, transaction, clock),
             documents=SqliteDocuments(writer, pool),
             subscriptions=SqliteSubscriptions(writer, pool, transaction, matcher),
-            outbox=SqliteOutbox(writer, pool, clock),
+            outbox=SqliteOutbox(writer, pool, clock, transaction.announce),
             writer=writer,
         )
