@@ -18,10 +18,11 @@ from broker.api import (
     health,
     openapi,
     problems,
+    streams,
     subscriptions,
 )
 from broker.api.cors import Cors
-from broker.api.keys import BROKER
+from broker.api.keys import BROKER, CORS
 from broker.api.media import Refused
 from broker.api.metrics import METRICS, Metrics
 from broker.api.request import Request
@@ -36,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     *discovery.ROUTES,
     *subscriptions.ROUTES,
     *deliveries.ROUTES,
+    *streams.ROUTES,
     *contexts.ROUTES,
 )
 _WORTH_COMPRESSING = 2048
@@ -52,11 +54,18 @@ def make_app(broker: Broker, metrics: Metrics, *, max_body: int, cors: Cors) -> 
     app = web.Application(client_max_size=max_body, logger=_log)
     app[BROKER] = broker
     app[METRICS] = metrics
+    app[CORS] = cors
+    app.on_shutdown.append(_end_streams)
     _add(app, ROUTES, metrics, cors)
     for method, path, handler in (*health.HANDLERS, *openapi.handlers(ROOT, ROUTES)):
         app.router.add_route(method, path, handler)
     app.router.add_route(hdrs.METH_ANY, "/{path:.*}", _unknown_path)
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    """End the streams, for which a shutdown would wait otherwise."""
+    app[BROKER].streams.stop()
 
 
 def _add(app: web.Application, routes: Iterable[Route], metrics: Metrics, cors: Cors) -> None:
@@ -91,6 +100,8 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
             raise
         except Exception:  # noqa: BLE001 - the last door before the client
             response = problems.unexpected(f"{raw.method} {raw.path}")
+        if response.prepared:  # a stream: its headers are gone, and its time says nothing
+            return response
         tenant = raw.headers.get("NGSILD-Tenant")
         if tenant is not None:
             response.headers["NGSILD-Tenant"] = tenant

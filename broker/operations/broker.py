@@ -10,10 +10,17 @@ from broker.contexts.resolution import Contexts
 from broker.core.errors import NgsiLdError
 from broker.core.timestamps import format_timestamp
 from broker.egress import Egress
-from broker.store.interface import DocumentStore, EntityStore, Outbox, SubscriptionStore
+from broker.store.interface import (
+    DocumentStore,
+    EntityStore,
+    Outbox,
+    StreamStore,
+    SubscriptionStore,
+)
 from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.registry import SubscriptionRegistry
+from broker.subscriptions.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,9 @@ class Limits:
     max_batch: int = 1000
     default_limit: int = 20
     max_limit: int = 1000
+    max_streams: int = 1000
+    stream_heartbeat: float = 15.0
+    stream_patience: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +48,12 @@ class Broker:
     documents: DocumentStore
     subscriptions: SubscriptionStore
     outbox: Outbox
+    stream_events: StreamStore
     contexts: Contexts
     registry: SubscriptionRegistry
     matcher: SubscriptionMatcher
     notifier: Notifier
+    streams: Streams
     egress: Egress
     clock: Callable[[], datetime]
     limits: Limits

@@ -151,6 +151,7 @@ async def delete_subscription(broker: Broker, tenant: Tenant, subscription_id: I
         if not await broker.subscriptions.delete_subscription(tenant, subscription_id):
             raise unknown(subscription_id)
         broker.registry.remove(entry)
+        broker.streams.close(tenant, subscription_id, "the subscription was deleted")
 
 
 @asynccontextmanager

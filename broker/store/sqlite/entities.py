@@ -30,6 +30,7 @@ from broker.store.sqlite import index, outbox, q_sql, usage
 from broker.store.sqlite.cache import EntityCache, Held, Key
 from broker.store.sqlite.connection import Readers, Writer
 from broker.store.sqlite.pages import PageCache, Row
+from broker.store.sqlite.streams import StreamLog
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
@@ -54,6 +55,7 @@ class EntityTransaction:
         self.pages = pages
         self._clock = clock
         self._listener = listener
+        self.streams = StreamLog()
         self._pending: dict[Key, Held | None] = {}
         self._events: list[EntityChanged] = []
         self._deliveries: list[Delivery] = []
@@ -87,9 +89,10 @@ class EntityTransaction:
             self.cache.publish(self._pending)
             self.pages.changed(events)
         self._clear()
+        streamed = self.streams.committed()
         if not events and not deliveries:
             return None
-        return lambda: self._listener(Commit(events, deliveries))
+        return lambda: self._listener(Commit(events, deliveries, streamed))
 
     def announce(self, deliveries: Sequence[Delivery]) -> None:
         """Tell the listener of deliveries that no change made, with those of this transaction."""
@@ -99,6 +102,7 @@ class EntityTransaction:
         """Forget what was not committed."""
         self.terms.rolled_back()
         self._usage.rolled_back()
+        self.streams.committed()
         self._clear()
 
     def _clear(self) -> None:
@@ -212,6 +216,8 @@ class EntityTransaction:
             )
         self._events.append(event)
         deliveries = self._matcher.match(event)
+        if deliveries and self.streams.open:
+            deliveries = self.streams.write(cursor, deliveries, at)
         if deliveries:
             self._deliveries += outbox.insert(cursor, deliveries)
 
