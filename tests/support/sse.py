@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ class EventStream:
 
     response: ClientResponse
     last_id: str | None = None
-    _lines: list[str] = field(default_factory=list)
+    _rest: bytes = b""
 
     async def next(self, *, comments: bool = False) -> Event:
         """Return the next event."""
@@ -48,16 +48,21 @@ class EventStream:
         """Return the speeds that the next notifications tell."""
         return [(await self.next()).data["data"][0]["speed"]["value"] for _ in range(count)]
 
+    async def _line(self) -> str:
+        """Return the next line, however long it is."""
+        while b"\n" not in self._rest:
+            more = await self.response.content.readany()
+            if not more:
+                raise EOFError
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode()
+
     async def _block(self) -> Event:
         found: dict[str, str] = {}
-        async for raw in self.response.content:
-            line = raw.decode().rstrip("\n")
-            if not line:
-                break
+        while line := await self._line():
             name, _, value = line.partition(":")
             found[name or "comment"] = value.removeprefix(" ")
-        if not found:
-            raise EOFError
         self.last_id = found.get("id", self.last_id)
         if "data" not in found:
             return Event("comment", None, None)
