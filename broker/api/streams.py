@@ -41,6 +41,7 @@ _QUERY: Final = (selection.SELECT - {"csf", "local"}) | {
     "pick", "omit", "lang", "options", "format", "datasetId",
 }  # fmt: skip
 _MOST_DIGITS: Final = 18
+_RETRY_MILLISECONDS: Final = 1000
 _LARGEST_MESSAGE: Final = 1024
 _encode = msgspec.json.encode
 
@@ -130,7 +131,8 @@ class _ServerSent:
     async def send(self, event: str, data: bytes, sequence: int | None = None) -> None:
         name = b"" if event == "notification" else b"event: %b\n" % event.encode()
         place = b"" if sequence is None else b"id: %d\n" % sequence
-        await self._response.write(b"%b%bdata: %b\n\n" % (place, name, data))
+        retry = b"retry: %d\n" % _RETRY_MILLISECONDS if event == "ready" else b""
+        await self._response.write(b"%b%b%bdata: %b\n\n" % (retry, place, name, data))
 
     async def beat(self) -> None:
         await self._response.write(b": still here\n\n")
