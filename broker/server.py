@@ -143,6 +143,7 @@ def _limits(settings: Settings) -> Limits:
         settings.default_limit,
         settings.max_limit,
         settings.max_streams,
+        settings.max_stream_readers,
         settings.stream_heartbeat,
         settings.stream_patience,
     )

@@ -71,6 +71,9 @@ class Settings:
         default=1000,
         metadata=_doc("Different streams that may be open; each costs writes that match it a row."),
     )
+    max_stream_readers: int = field(
+        default=10_000, metadata=_doc("Connections that may read streams at once.")
+    )
     cors_origins: str = field(
         default="", metadata=_doc("Origins that browsers may call from, by comma; `*` is any.")
     )

@@ -101,6 +101,7 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
         except Exception:  # noqa: BLE001 - the last door before the client
             response = problems.unexpected(f"{raw.method} {raw.path}")
         if response.prepared:  # a stream: its headers are gone, and its time says nothing
+            counted(response.status, 0.0)
             return response
         tenant = raw.headers.get("NGSILD-Tenant")
         if tenant is not None:

@@ -31,6 +31,7 @@ class Limits:
     default_limit: int = 20
     max_limit: int = 1000
     max_streams: int = 1000
+    max_stream_readers: int = 10_000
     stream_heartbeat: float = 15.0
     stream_patience: float = 10.0
 

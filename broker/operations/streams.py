@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from broker.core.errors import NgsiLdError
+from broker.core.errors import NgsiLdError, Overloaded
 from broker.core.identifiers import Iri, Tenant
 from broker.operations.broker import Broker
 from broker.operations.subscriptions import entry_of
@@ -16,6 +16,7 @@ from broker.store.interface import Channel, Span
 from broker.subscriptions.compiled import CompiledSubscription
 
 _log = logging.getLogger(__name__)
+_RETRY_SECONDS = 10
 
 Compile = Callable[[Channel], Awaitable[CompiledSubscription]]
 
@@ -50,6 +51,8 @@ async def open_query(
 
 async def _opened(broker: Broker, channel: Channel, compiled: Any) -> Span:
     most = broker.limits.max_streams
+    if broker.streams.readers >= broker.limits.max_stream_readers:
+        raise Overloaded("as many read streams as may", retry_after=_RETRY_SECONDS)
     return await broker.stream_events.open(channel, compiled, most=most)
 
 

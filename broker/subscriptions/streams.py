@@ -21,6 +21,7 @@ Key = tuple[Tenant, Iri]
 
 _PAGE: Final = 200
 _TAIL: Final = 256
+_TAIL_BYTES: Final = 1024 * 1024
 
 
 class StreamEnded(Exception):
@@ -41,6 +42,7 @@ class _Tail:
 
     channel: Channel
     since: int | None = None
+    size: int = 0
     events: deque[StreamEvent] = field(default_factory=deque)
     readers: set[Reader] = field(default_factory=set)
 
@@ -48,8 +50,11 @@ class _Tail:
         if self.since is None:
             self.since = event.sequence - 1
         self.events.append(event)
-        if len(self.events) > _TAIL:
-            self.since = self.events.popleft().sequence
+        self.size += len(event.body)
+        while len(self.events) > _TAIL or self.size > _TAIL_BYTES:
+            oldest = self.events.popleft()
+            self.since = oldest.sequence
+            self.size -= len(oldest.body)
 
 
 class Reader:

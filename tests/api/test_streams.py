@@ -271,6 +271,35 @@ async def test_as_many_streams_as_are_allowed_can_be_open(
     assert int(refused.headers["Retry-After"]) > 0
 
 
+async def test_as_many_readers_as_are_allowed_can_read(
+    tmp_path: Path, session: ClientSession
+) -> None:
+    async with (
+        running_broker(tmp_path, max_stream_readers=1) as broker,
+        stream(session, broker.url + QUERY) as first,
+    ):
+        await first.next()
+        refused = await Api(session, broker.url)("GET", "/stream?type=Road&q=speed%3E60")
+
+    assert refused.status == 503
+
+
+async def test_a_reader_far_behind_the_others_gets_all_from_the_store(
+    running: RunningBroker, session: ClientSession
+) -> None:
+    api = Api(session, running.url)
+    await api.create(entity(7, "Road", speed=prop(10)))
+    speeds = list(range(100, 400))
+    async with stream(session, running.url + QUERY) as events:
+        start = str((await events.next()).id)
+        await drive(api, *speeds)
+        assert await events.speeds(len(speeds)) == speeds
+
+        async with stream(session, running.url + QUERY, headers={"Last-Event-ID": start}) as behind:
+            await behind.next()
+            assert await behind.speeds(len(speeds)) == speeds
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
