@@ -131,9 +131,8 @@ async def serve(
         await stack.enter_async_context(notifier.deliver(store.outbox))
         await stack.enter_async_context(_sweeping(store, settings.sweep_interval))
         gauges = _gauges(store, notifier, streams)
-        contexts.public_url = url = await stack.enter_async_context(
-            _listen(broker, settings, Metrics(gauges))
-        )
+        url = await stack.enter_async_context(_listen(broker, settings, Metrics(gauges)))
+        contexts.public_url = settings.public_url or url
         yield RunningBroker(url, broker, notifier)
 
 

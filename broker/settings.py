@@ -16,6 +16,13 @@ class Settings:
 
     host: str = field(default="127.0.0.1", metadata=_doc("Address to listen on."))
     port: int = field(default=1026, metadata=_doc("Port to listen on; 0 takes a free one."))
+    public_url: str = field(
+        default="",
+        metadata=_doc(
+            "URL this broker is reached under, such as `https://broker.example`, for the addresses"
+            " of @contexts that it serves; the listening address by default."
+        ),
+    )
     data_dir: Path = field(
         default=Path("rigel-data"), metadata=_doc("Directory of the broker's file, `broker.db`.")
     )

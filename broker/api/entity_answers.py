@@ -52,17 +52,19 @@ async def answer_entity(
 
 async def answer_query(request: Request, ld_context: LdContext, asked: Asked) -> web.StreamResponse:
     """Answer a query, however it was put."""
-    page = await queries.query_entities(
+    found = await queries.query_entities(
         request.broker,
         request.tenant,
         asked.query,
         limit=asked.limit,
         offset=asked.offset,
         count=asked.count,
+        reader=request.reader,
     )
+    page = found.page
     headers = answers.page_links(request, limit=asked.limit, offset=asked.offset, more=page.more)
-    if page.count is not None:
-        headers["NGSILD-Results-Count"] = str(page.count)
+    if found.count is not None:
+        headers["NGSILD-Results-Count"] = str(found.count)
     items = await _items(request, ld_context, asked, page.entities)
     return _list(request, ld_context, items, headers)
 

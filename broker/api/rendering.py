@@ -72,7 +72,7 @@ def linked_bytes(linked: LinkedEntity, form: Form) -> bytes:
 
 def _render(entity: ExpandedEntity, form: Form, **linking: Any) -> bytes:
     if form.version != NATIVE:
-        entity = conform(entity, form.version)
+        entity = conform(entity, form.version, form.ld_context.for_types(entity["type"]).compact)
     if form.accept == media.GEO_JSON:
         name = form.geometry_property or form.ld_context.expand("location")
         feature = geojson.feature(

@@ -72,6 +72,13 @@ class Request:
         """Whether something follows the headers."""
         return self.raw.headers.get("Content-Length", "0") != "0" or self.raw.body_exists
 
+    @property
+    def reader(self) -> str | None:
+        """Who is asking, as far as a connection tells: the address and port it comes from."""
+        transport = self.raw.transport
+        peer = None if transport is None else transport.get_extra_info("peername")
+        return None if not peer else f"{peer[0]} {peer[1]}"
+
     def path(self, name: str) -> str:
         """Return a part of the path, decoded."""
         return self.raw.match_info[name]
@@ -122,6 +129,8 @@ class Request:
         if "@context" not in document:
             raise BadRequestData(f"@context: {media.LD_JSON} has to have it in the body")
         self.refuse_link()
+        if document["@context"] is None:
+            raise BadRequestData("@context: expected an @context, got null")
         rest = {key: value for key, value in document.items() if key != "@context"}
         return rest, await self.broker.contexts.resolve(document["@context"], self.tenant)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from broker.core.errors import NgsiLdError, ResourceNotFound
+from broker.core.errors import ResourceNotFound
 from broker.core.events import EntityChanged
 from broker.core.identifiers import ExpandedEntity, Iri, Tenant
 from broker.core.notification import entity_data, envelope
@@ -108,12 +108,9 @@ async def test_subscription(broker: Broker, tenant: Tenant, subscription_id: Iri
 async def _sample(broker: Broker, tenant: Tenant, types: Sequence[Iri], now: str) -> ExpandedEntity:
     """Return an entity of one of some types, or make one up."""
     selectors = tuple(EntitySelector(types=TypeIs(name)) for name in types)
-    try:
-        found = await broker.entities.query(tenant, EntityQuery(selectors=selectors), limit=1)
-    except NgsiLdError:
-        found = []
-    if found:
-        return found[0].entity
+    page = await broker.entities.query(tenant, EntityQuery(selectors=selectors), limit=1)
+    if page.entities:
+        return page.entities[0].entity
     return ExpandedEntity(
         {
             "id": Iri("urn:ngsi-ld:Sample:1"),

@@ -137,6 +137,14 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityPage:
+    """A page of entities; `more` tells whether there are others behind it."""
+
+    entities: list[StoredEntity]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TypeUse:
     """A type that entities have: how many, and which attributes they have in which kinds."""
 
@@ -191,9 +199,20 @@ class EntityStore(Protocol):
         ...
 
     async def query(
-        self, tenant: Tenant, query: EntityQuery, *, limit: int, offset: int = 0
-    ) -> list[StoredEntity]:
-        """Return a page of the matching entities, in the query's order or that of creation."""
+        self,
+        tenant: Tenant,
+        query: EntityQuery,
+        *,
+        limit: int,
+        offset: int = 0,
+        reader: str | None = None,
+    ) -> EntityPage:
+        """Return a page of the matching entities, in the query's order or that of creation.
+
+        Args:
+            reader: who goes through the pages; in order of creation, one reader who asks for the
+                offsets of page after page meets every entity once that is there all the time.
+        """
         ...
 
     async def count(self, tenant: Tenant, query: EntityQuery) -> int:
