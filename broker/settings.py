@@ -64,6 +64,23 @@ class Settings:
     notification_attempts: int = field(
         default=10, metadata=_doc("Attempts before a notification goes to the dead letters.")
     )
+    stream_window: float = field(
+        default=3600.0,
+        metadata=_doc("Seconds for which a stream can be resumed where it was left."),
+    )
+    stream_heartbeat: float = field(
+        default=15.0, metadata=_doc("Seconds of silence after which a stream gives a sign of life.")
+    )
+    stream_patience: float = field(
+        default=10.0, metadata=_doc("Seconds a reader may block its stream before it is cut off.")
+    )
+    max_streams: int = field(
+        default=1000,
+        metadata=_doc("Different streams that may be open; each costs writes that match it a row."),
+    )
+    max_stream_readers: int = field(
+        default=10_000, metadata=_doc("Connections that may read streams at once.")
+    )
     cors_origins: str = field(
         default="", metadata=_doc("Origins that browsers may call from, by comma; `*` is any.")
     )

@@ -16,16 +16,18 @@ from yarl import URL
 from broker.api import (
     batch,
     contexts,
+    deliveries,
     discovery,
     entities,
     health,
     media,
     openapi,
     problems,
+    streams,
     subscriptions,
 )
 from broker.api.cors import Cors
-from broker.api.keys import BROKER
+from broker.api.keys import BROKER, CORS
 from broker.api.media import Refused
 from broker.api.metrics import METRICS, Metrics
 from broker.api.request import Request
@@ -39,6 +41,8 @@ ROUTES: tuple[Route, ...] = (
     *batch.ROUTES,
     *discovery.ROUTES,
     *subscriptions.ROUTES,
+    *deliveries.ROUTES,
+    *streams.ROUTES,
     *contexts.ROUTES,
 )
 _WORTH_COMPRESSING = 2048
@@ -63,6 +67,8 @@ def make_app(
     app = web.Application(client_max_size=max_body, logger=_log)
     app[BROKER] = broker
     app[METRICS] = metrics
+    app[CORS] = cors
+    app.on_shutdown.append(_end_streams)
     _add(app, ROUTES, metrics, cors)
     for method, path, handler in (*health.HANDLERS, *openapi.handlers(ROOT, ROUTES)):
         app.router.add_route(method, path, handler)
@@ -70,6 +76,11 @@ def make_app(
         app.router.add_get(path, _document(document))
     app.router.add_route(hdrs.METH_ANY, "/{path:.*}", _unknown_path)
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    """End the streams, for which a shutdown would wait otherwise."""
+    app[BROKER].streams.stop()
 
 
 def _add(app: web.Application, routes: Iterable[Route], metrics: Metrics, cors: Cors) -> None:
@@ -88,13 +99,14 @@ def _add(app: web.Application, routes: Iterable[Route], metrics: Metrics, cors: 
 
 def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
     handler, offers, taken = route.handler, route.offers, route.params
+    needs_body = route.needs_body
     counted = metrics.operation(route.operation_id)
 
     async def handle(raw: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         response: web.StreamResponse
         try:
-            response = await handler(Request(raw, offers, taken))
+            response = await handler(Request(raw, offers, taken, needs_body=needs_body))
         except NgsiLdError as error:
             response = problems.answer(error)
         except Refused as refused:
@@ -103,6 +115,9 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
             raise
         except Exception:  # noqa: BLE001 - the last door before the client
             response = problems.unexpected(f"{raw.method} {raw.path}")
+        if response.prepared:  # a stream: its headers are gone, and its time says nothing
+            counted(response.status, 0.0)
+            return response
         tenant = raw.headers.get("NGSILD-Tenant")
         if tenant is not None:
             response.headers["NGSILD-Tenant"] = tenant

@@ -151,6 +151,16 @@ def document_query(request: Request, document: Mapping[str, Any], ld_context: Ld
     return _asked(params, ld_context, request.broker.limits, selectors=selectors)
 
 
+def parsed(params: Mapping[str, str], ld_context: LdContext, limits: Limits) -> Asked:
+    """Read the parameters of a query, wherever they stand.
+
+    Raises:
+        BadRequestData: a value is wrong, or the query is too wide (clause 5.7.2.4).
+        InvalidRequest: `format` or `options` is wrong.
+    """
+    return _asked(params, ld_context, limits, selectors=None)
+
+
 def _asked(
     params: Mapping[str, str],
     ld_context: LdContext,

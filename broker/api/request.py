@@ -33,7 +33,14 @@ class Request:
 
     __slots__ = ("accept", "broker", "content_type", "params", "raw", "tenant", "version")
 
-    def __init__(self, raw: web.Request, offers: tuple[str, ...], taken: frozenset[str]) -> None:
+    def __init__(
+        self,
+        raw: web.Request,
+        offers: tuple[str, ...],
+        taken: frozenset[str],
+        *,
+        needs_body: bool = True,
+    ) -> None:
         """Check what can be checked before the body.
 
         Raises:
@@ -44,7 +51,7 @@ class Request:
         self.broker: Broker = raw.app[BROKER]
         headers = raw.headers
         self.content_type = ""
-        if raw.method in _WITH_BODY:
+        if raw.method in _WITH_BODY and (needs_body or self.has_body):
             if "Content-Length" not in headers:
                 raise media.Refused(web.Response(status=411))
             self.content_type = media.content_type(headers.get("Content-Type"), raw.method)
@@ -59,6 +66,11 @@ class Request:
         version = None if prefer is None else media.prefers(prefer, "ngsi-ld")
         self.version: Version | None = None if version is None else parse_version(version)
         self.params = read(raw.rel_url.raw_query_string, taken)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether something follows the headers."""
+        return self.raw.headers.get("Content-Length", "0") != "0" or self.raw.body_exists
 
     @property
     def reader(self) -> str | None:

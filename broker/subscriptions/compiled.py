@@ -28,6 +28,10 @@ ATTRIBUTE_CREATED: Final = 4
 ATTRIBUTE_UPDATED: Final = 8
 ATTRIBUTE_DELETED: Final = 16
 
+EVERY_TRIGGER: Final = (
+    ENTITY_CREATED | ENTITY_DELETED | ATTRIBUTE_CREATED | ATTRIBUTE_UPDATED | ATTRIBUTE_DELETED
+)
+
 _TRIGGERS: Final = {
     "entityCreated": ENTITY_CREATED,
     "entityDeleted": ENTITY_DELETED,
@@ -97,7 +101,7 @@ def compile_subscription(subscription: Subscription, contexts: Contexts) -> Comp
         OperationNotSupported: it needs what this broker does not offer.
     """
     selectors = _selectors(subscription, contexts.names)
-    types, ids = _keys(selectors)
+    types, ids = index_keys(selectors)
     form = _form(subscription, contexts.notified)
     watched = subscription.watched_attributes
     return CompiledSubscription(
@@ -141,10 +145,10 @@ def _selector(selector: Selector, names: LdContext, where: str) -> EntitySelecto
     )
 
 
-def _keys(
+def index_keys(
     selectors: tuple[EntitySelector, ...],
 ) -> tuple[frozenset[Iri] | None, frozenset[Iri] | None]:
-    """Return the types, or else the ids, that an entity must have one of."""
+    """Return the types, or else the ids, that an entity must have one of; None where not known."""
     if selectors and all(selector.ids for selector in selectors):
         return None, frozenset(entity_id for selector in selectors for entity_id in selector.ids)
     found = [_required(selector.types) for selector in selectors]

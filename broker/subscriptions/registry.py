@@ -88,6 +88,7 @@ class Entry:
         problem: why it is not matched, such as an @context that cannot be had; None if it is.
         durable: false while its creation is being written: it is not served yet.
         not_before: the moment of the event loop's clock before which nothing is sent (throttling).
+        last_error: why the last attempt that failed did; not kept over a restart.
         lane: the endpoint at which its notifications wait.
         backlog: what waits in the outbox alone.
         lock: held while it is read, changed and written.
@@ -100,6 +101,7 @@ class Entry:
     problem: str | None = None
     durable: bool = True
     not_before: float = 0.0
+    last_error: str | None = None
     lane: str = ""
     backlog: Backlog = field(default_factory=Backlog)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -33,6 +33,7 @@ from broker.store.sqlite.cache import EntityCache, Held, Key
 from broker.store.sqlite.connection import Readers, Writer
 from broker.store.sqlite.pages import PageCache, Row
 from broker.store.sqlite.scans import Scans
+from broker.store.sqlite.streams import StreamLog
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
@@ -58,6 +59,7 @@ class EntityTransaction:
         self.pages = pages
         self._clock = clock
         self._listener = listener
+        self.streams = StreamLog()
         self._pending: dict[Key, Held | None] = {}
         self._events: list[EntityChanged] = []
         self._deliveries: list[Delivery] = []
@@ -91,14 +93,20 @@ class EntityTransaction:
             self.cache.publish(self._pending)
             self.pages.changed(events)
         self._clear()
+        streamed = self.streams.committed()
         if not events and not deliveries:
             return None
-        return lambda: self._listener(Commit(events, deliveries))
+        return lambda: self._listener(Commit(events, deliveries, streamed))
+
+    def announce(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the listener of deliveries that no change made, with those of this transaction."""
+        self._deliveries += deliveries
 
     def rolled_back(self) -> None:
         """Forget what was not committed."""
         self.terms.rolled_back()
         self._usage.rolled_back()
+        self.streams.committed()
         self._clear()
 
     def _clear(self) -> None:
@@ -212,6 +220,8 @@ class EntityTransaction:
             )
         self._events.append(event)
         deliveries = self._matcher.match(event)
+        if deliveries and self.streams.open:
+            deliveries = self.streams.write(cursor, deliveries, at)
         if deliveries:
             self._deliveries += outbox.insert(cursor, deliveries)
 
