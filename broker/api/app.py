@@ -118,10 +118,11 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
         if response.prepared:  # a stream: its headers are gone, and its time says nothing
             counted(response.status, 0.0)
             return response
-        tenant = raw.headers.get("NGSILD-Tenant")
-        if tenant is not None:
-            response.headers["NGSILD-Tenant"] = tenant
-        _compress(raw, response)
+        headers = raw.headers
+        if "NGSILD-Tenant" in headers:
+            response.headers["NGSILD-Tenant"] = headers["NGSILD-Tenant"]
+        if hdrs.ACCEPT_ENCODING in headers:
+            _compress(response)
         if cors.origins:
             cors.allow(raw, response)
         counted(response.status, time.perf_counter() - started)
@@ -130,11 +131,10 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
     return handle
 
 
-def _compress(request: web.Request, response: web.StreamResponse) -> None:
-    """Send a larger body compressed to a client that takes it so."""
+def _compress(response: web.StreamResponse) -> None:
+    """Send a larger body compressed, as the client takes it."""
     if (
         isinstance(response, web.Response)
-        and hdrs.ACCEPT_ENCODING in request.headers
         and isinstance(response.body, bytes)
         and len(response.body) >= _WORTH_COMPRESSING
     ):

@@ -9,7 +9,6 @@ from aiohttp import web
 from broker.api import answers, media
 from broker.api.asking import Asked
 from broker.api.rendering import (
-    Form,
     array,
     entity_bytes,
     feature_collection,
@@ -76,13 +75,7 @@ async def _items(
     entities: Sequence[StoredEntity],
 ) -> list[bytes]:
     """Render entities, with those that they link to where that is asked for (clause 4.5.23)."""
-    form = Form(
-        ld_context,
-        asked.representation,
-        request.accept,
-        asked.geometry_property,
-        request.version or NATIVE,
-    )
+    form = asked.form(ld_context, request.accept, request.version or NATIVE)
     if asked.join is None:
         return [entity_bytes(stored, form) for stored in entities]
     linked = await linking.linked_entities(

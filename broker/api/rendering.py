@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -37,6 +37,15 @@ class Form:
     accept: str
     geometry_property: Iri | None = None
     version: Version = NATIVE
+    digest: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Looked up once for every entity of every answer, so it is made once.
+        members = (self.ld_context, self.representation, self.accept, self.geometry_property)
+        object.__setattr__(self, "digest", hash((*members, self.version)))
+
+    def __hash__(self) -> int:
+        return self.digest
 
 
 def entity_bytes(stored: StoredEntity, form: Form) -> bytes:
