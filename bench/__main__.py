@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import msgspec
 from aiohttp import ClientSession
 
 from bench.city import TYPE, spots
-from bench.load import free_port, process, resident_mib, wrk
+from bench.load import LOAD_CORE, free_port, process, resident_mib, wrk
 from bench.notify import notified
 
 _JSON = {"Content-Type": "application/json"}
@@ -279,6 +280,7 @@ def main() -> None:
     parser.add_argument("--entities", type=int, default=100_000)
     parser.add_argument("--seconds", type=int, default=5)
     chosen = parser.parse_args()
+    os.sched_setaffinity(0, {LOAD_CORE})  # the broker has its core for itself
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as directory:
