@@ -69,7 +69,7 @@ clean: ## remove the environment and all caches (data in rigel-data is kept)
 
 $(VENV)/run.stamp: pyproject.toml requirements.lock
 	@echo "Preparing $(VENV) (about a minute, once) ..."
-	@$(call find_python) && "$$python" -m venv --clear $(VENV)
+	@$(call find_python) && "$$python" -m venv $(VENV)
 	@$(PIP_INSTALL) --constraint requirements.lock pip
 	@$(PIP_INSTALL) --constraint requirements.lock --build-constraint requirements.lock --editable .
 	@touch $@

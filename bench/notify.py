@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -27,11 +28,13 @@ class Notified:
 async def notified(url: str, *, seconds: int, rate: int) -> Notified:
     """Update entities at a rate for some seconds and look at what arrives."""
     arrived: dict[int, list[float]] = {}
+    more = asyncio.Event()
 
     async def receive(request: web.Request) -> web.Response:
         now = time.perf_counter()
         for entity in msgspec.json.decode(await request.read())["data"]:
             arrived.setdefault(int(entity["count"]["value"]), []).append(now)
+        more.set()
         return web.Response()
 
     app = web.Application()
@@ -45,9 +48,11 @@ async def notified(url: str, *, seconds: int, rate: int) -> Notified:
         async with ClientSession(headers=_JSON) as session:
             await _prepare(session, url, endpoint)
             sent, took = await _update(session, url, seconds=seconds, rate=rate)
-            limit = time.perf_counter() + _DRAIN_SECONDS
-            while len(arrived) < len(sent) and time.perf_counter() < limit:
-                await asyncio.sleep(0.05)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    while len(arrived) < len(sent):
+                        more.clear()
+                        await more.wait()
     finally:
         await runner.cleanup()
     delays = sorted((arrived[n][0] - sent[n]) * 1000 for n in sent if n in arrived)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -16,18 +17,22 @@ from aiohttp import web
 from broker.api.app import make_app
 from broker.api.cors import Cors
 from broker.api.metrics import Metrics
+from broker.api.streams import compile_query
 from broker.contexts.resolution import Contexts
 from broker.core.errors import NgsiLdError
 from broker.egress import Egress, EgressPolicy
+from broker.operations import streams as stream_operations
 from broker.operations.broker import Broker, Limits
 from broker.operations.subscriptions import load
 from broker.settings import Settings
+from broker.store.interface import Commit
 from broker.store.sqlite.store import SqliteStore, open_store
 from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.policy import DeliveryPolicy
 from broker.subscriptions.registry import SubscriptionRegistry
 from broker.subscriptions.scheduler import Scheduler
+from broker.subscriptions.streams import Streams
 
 _log = logging.getLogger(__name__)
 _SHUTDOWN_SECONDS = 5.0
@@ -73,7 +78,7 @@ async def serve(
         timeout=settings.notification_timeout,
     )
     registry = SubscriptionRegistry()
-    matcher = SubscriptionMatcher()
+    matcher, streams = SubscriptionMatcher(), Streams()
     async with AsyncExitStack() as stack:
         egress = await stack.enter_async_context(Egress(policy))
         notifier = Notifier(
@@ -88,7 +93,7 @@ async def serve(
             open_store(
                 settings.data_dir / "broker.db",
                 matcher,
-                notifier.accept,
+                _listener(notifier, streams),
                 clock,
                 readers=settings.readers,
                 max_queued=settings.max_queued_writes,
@@ -109,34 +114,79 @@ async def serve(
             documents=store.documents,
             subscriptions=store.subscriptions,
             outbox=store.outbox,
+            stream_events=store.streams,
             contexts=contexts,
             registry=registry,
+            matcher=matcher,
+            notifier=notifier,
+            streams=streams,
             egress=egress,
             clock=clock,
-            limits=Limits(settings.max_batch, settings.default_limit, settings.max_limit),
+            limits=_limits(settings),
         )
         await stack.enter_async_context(load(broker, matcher))
+        await stack.enter_async_context(
+            stream_operations.keep(
+                broker, partial(compile_query, broker), window=settings.stream_window
+            )
+        )
         await stack.enter_async_context(notifier.deliver(store.outbox))
         scheduler = Scheduler(registry, store.entities, store.outbox, clock)
         await stack.enter_async_context(scheduler.running())
         await stack.enter_async_context(_sweeping(store, settings.sweep_interval))
-        gauges = _gauges(store, notifier)
-        contexts.public_url = url = await stack.enter_async_context(
-            _listen(broker, settings, Metrics(gauges))
-        )
+        metrics = Metrics(_gauges(store, notifier, streams))
+        url = await stack.enter_async_context(_listen(broker, settings, metrics, bundled))
+        contexts.public_url = settings.public_url or url
         yield RunningBroker(url, broker, notifier)
 
 
-def _gauges(store: SqliteStore, notifier: Notifier) -> Callable[[], Mapping[str, float]]:
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.max_batch,
+        settings.default_limit,
+        settings.max_limit,
+        settings.max_streams,
+        settings.max_stream_readers,
+        settings.stream_heartbeat,
+        settings.stream_patience,
+    )
+
+
+def _listener(notifier: Notifier, streams: Streams) -> Callable[[Commit], None]:
+    def tell(commit: Commit) -> None:
+        notifier.accept(commit)
+        streams.accept(commit)
+
+    return tell
+
+
+def _gauges(
+    store: SqliteStore, notifier: Notifier, streams: Streams
+) -> Callable[[], Mapping[str, float]]:
     def read() -> Mapping[str, float]:
-        return {"queued_writes": float(store.writer.queued), **notifier.gauges()}
+        return {
+            "queued_writes": float(store.writer.queued),
+            "stream_readers": float(streams.readers),
+            **notifier.gauges(),
+        }
 
     return read
 
 
 @asynccontextmanager
-async def _listen(broker: Broker, settings: Settings, metrics: Metrics) -> AsyncIterator[str]:
-    app = make_app(broker, metrics, max_body=settings.max_body, cors=Cors(settings.cors_origins))
+async def _listen(
+    broker: Broker,
+    settings: Settings,
+    metrics: Metrics,
+    bundled: Mapping[str, Mapping[str, Any]],
+) -> AsyncIterator[str]:
+    app = make_app(
+        broker,
+        metrics,
+        max_body=settings.max_body,
+        cors=Cors(settings.cors_origins),
+        bundled=bundled,
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:

@@ -16,6 +16,13 @@ class Settings:
 
     host: str = field(default="127.0.0.1", metadata=_doc("Address to listen on."))
     port: int = field(default=1026, metadata=_doc("Port to listen on; 0 takes a free one."))
+    public_url: str = field(
+        default="",
+        metadata=_doc(
+            "URL this broker is reached under, such as `https://broker.example`, for the addresses"
+            " of @contexts that it serves; the listening address by default."
+        ),
+    )
     data_dir: Path = field(
         default=Path("rigel-data"), metadata=_doc("Directory of the broker's file, `broker.db`.")
     )
@@ -56,6 +63,23 @@ class Settings:
     )
     notification_attempts: int = field(
         default=10, metadata=_doc("Attempts before a notification goes to the dead letters.")
+    )
+    stream_window: float = field(
+        default=3600.0,
+        metadata=_doc("Seconds for which a stream can be resumed where it was left."),
+    )
+    stream_heartbeat: float = field(
+        default=15.0, metadata=_doc("Seconds of silence after which a stream gives a sign of life.")
+    )
+    stream_patience: float = field(
+        default=10.0, metadata=_doc("Seconds a reader may block its stream before it is cut off.")
+    )
+    max_streams: int = field(
+        default=1000,
+        metadata=_doc("Different streams that may be open; each costs writes that match it a row."),
+    )
+    max_stream_readers: int = field(
+        default=10_000, metadata=_doc("Connections that may read streams at once.")
     )
     cors_origins: str = field(
         default="", metadata=_doc("Origins that browsers may call from, by comma; `*` is any.")

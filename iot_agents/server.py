@@ -229,7 +229,7 @@ async def _lorawan(
     accept, acknowledged = transport.accept, transport.acknowledged
     if settings.mqtt_url:
         options = _mqtt_options(settings, settings.mqtt_client_id or await agent.client_id())
-        source = MqttSource(options, accept, acknowledged)
+        source = MqttSource(options, accept, acknowledged=acknowledged, dropped=transport.dropped)
         start("lorawan-mqtt", source.run())
         yield _Lorawan(settings.mqtt_url, transport.routes(), lambda: source.trouble)
         return

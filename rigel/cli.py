@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rigel import config, logs, up
+from rigel import config, logs, subscriptions, up
 from rigel.demo.run import run_demo
 from rigel.failures import explanation
 from rigel.settings import Settings
@@ -27,6 +27,7 @@ examples:
   rigel up                      start everything, empty: broker, agents, rules and KPIs
   rigel broker                  start the broker alone
   rigel agent lorawan           start one agent alone, beside this broker or another
+  rigel subscription explain ID why a subscription was notified of a change, or was not
   curl http://localhost:1026/ngsi-ld/v1/entities?type=ParkingSpot
 
 Settings come from RIGEL_* variables and from rigel.yaml; docs/reference/settings.md lists them.
@@ -84,6 +85,7 @@ _HELP: Mapping[str, str] = {
     "agent": "start one IoT agent alone",
     "rules": "start the rules alone",
     "kpi": "start the KPIs alone",
+    "subscription": "list, explain, test and replay subscriptions of a running broker",
 }
 
 
@@ -107,6 +109,8 @@ def _common_options() -> list[argparse.ArgumentParser]:
 def _own_options(command: argparse.ArgumentParser, name: str) -> None:
     if name == "agent":
         command.add_argument("protocol", choices=up.AGENTS, help="what the agent understands")
+    if name == "subscription":
+        subscriptions.add_options(command)
     if name == "demo":
         command.add_argument(
             "--exit",
@@ -168,6 +172,7 @@ _COMMANDS: Mapping[str, Command] = {
     "agent": _agent,
     "rules": _role("rules"),
     "kpi": _role("kpi"),
+    "subscription": subscriptions.run,
 }
 
 

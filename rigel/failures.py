@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from broker.client import BrokerRefused, BrokerUnreachable
 from broker.store.sqlite.migrations import NewerSchema
 from iot_agents.common.database import NewerFile
 from iot_agents.common.mapping.model import InvalidMapping
@@ -13,10 +14,13 @@ from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
 from rigel.ports import PortTaken
+from rigel.subscriptions import SubscriptionNotNamed
 from subscribers.common.definitions import InvalidDefinition
 from subscribers.common.journal import JournalUnusable
 
 _EXPLAINED: Final = (
+    BrokerRefused,
+    BrokerUnreachable,
     InvalidDefinition,
     InvalidMapping,
     InvalidToken,
@@ -28,6 +32,7 @@ _EXPLAINED: Final = (
     NotProvisioned,
     OSError,
     PortTaken,
+    SubscriptionNotNamed,
 )
 
 

@@ -104,7 +104,7 @@ async def run(settings: Settings, roles: Collection[str]) -> AsyncIterator[Runni
     async with AsyncExitStack() as stack:
         if BROKER in roles:
             settings = _with_port(settings)
-            bundled = _bundled(settings.broker.port)
+            bundled = _bundled(settings.broker)
             own = await stack.enter_async_context(
                 serve_broker(_broker_settings(settings, roles), bundled=bundled)
             )
@@ -138,9 +138,14 @@ def _with_port(settings: Settings) -> Settings:
     return replace(settings, broker=replace(own, port=port))
 
 
-def _bundled(port: int) -> Mapping[str, Mapping[str, Any]]:
+def _bundled(broker: BrokerSettings) -> Mapping[str, Mapping[str, Any]]:
+    """Return the product @context by each of the URLs that it is reached under."""
     document = product_context()
-    return {f"http://{host}:{port}{CONTEXT_PATH}": document for host in ("127.0.0.1", "localhost")}
+    hosts = dict.fromkeys(("127.0.0.1", "localhost", broker.host))
+    roots = [f"http://{host}:{broker.port}" for host in hosts]
+    if broker.public_url:
+        roots.append(broker.public_url.rstrip("/"))
+    return {root + CONTEXT_PATH: document for root in roots}
 
 
 def _using(settings: Settings, broker_url: str) -> Settings:

@@ -105,7 +105,7 @@ async def _open(
 ) -> AsyncIterator[ServedRole]:
     async with Journal.open(settings.data_dir / f"{role.name}.db", role.migrations) as journal:
         tolerance = Duration.of_seconds(settings.clock_tolerance)
-        clock = StreamClock(time, tolerance, await journal.read(read_position))
+        clock = StreamClock(time, tolerance, await journal.run(read_position))
         outbox = Outbox(journal, client)
         intake = Intake(
             journal,
@@ -170,7 +170,7 @@ def _reports(served: ServedRole) -> Iterator[tuple[str, Read]]:
     """Yield what can be read of a role over HTTP."""
 
     def reading(report: Report) -> Read:
-        return lambda names: served.journal.read(lambda connection: report(connection, names))
+        return lambda names: served.journal.run(lambda connection: report(connection, names))
 
     for path, report in served.role.reports.items():
         yield path, reading(report)

@@ -5,22 +5,29 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
+import msgspec
 from aiohttp import hdrs, web
+from yarl import URL
 
 from broker.api import (
     batch,
     contexts,
+    deliveries,
     discovery,
     entities,
     health,
+    media,
     openapi,
     problems,
+    streams,
     subscriptions,
 )
 from broker.api.cors import Cors
-from broker.api.keys import BROKER
+from broker.api.keys import BROKER, CORS
 from broker.api.media import Refused
 from broker.api.metrics import METRICS, Metrics
 from broker.api.request import Request
@@ -34,6 +41,8 @@ ROUTES: tuple[Route, ...] = (
     *batch.ROUTES,
     *discovery.ROUTES,
     *subscriptions.ROUTES,
+    *deliveries.ROUTES,
+    *streams.ROUTES,
     *contexts.ROUTES,
 )
 _WORTH_COMPRESSING = 2048
@@ -41,20 +50,37 @@ _log = logging.getLogger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(broker: Broker, metrics: Metrics, *, max_body: int, cors: Cors) -> web.Application:
+def make_app(
+    broker: Broker,
+    metrics: Metrics,
+    *,
+    max_body: int,
+    cors: Cors,
+    bundled: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> web.Application:
     """Build the application.
 
     Args:
         max_body: largest body taken, in bytes.
+        bundled: @contexts that the platform ships, by URL; served at the paths of these.
     """
     app = web.Application(client_max_size=max_body, logger=_log)
     app[BROKER] = broker
     app[METRICS] = metrics
+    app[CORS] = cors
+    app.on_shutdown.append(_end_streams)
     _add(app, ROUTES, metrics, cors)
     for method, path, handler in (*health.HANDLERS, *openapi.handlers(ROOT, ROUTES)):
         app.router.add_route(method, path, handler)
+    for path, document in {URL(url).path: document for url, document in bundled.items()}.items():
+        app.router.add_get(path, _document(document))
     app.router.add_route(hdrs.METH_ANY, "/{path:.*}", _unknown_path)
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    """End the streams, for which a shutdown would wait otherwise."""
+    app[BROKER].streams.stop()
 
 
 def _add(app: web.Application, routes: Iterable[Route], metrics: Metrics, cors: Cors) -> None:
@@ -73,13 +99,14 @@ def _add(app: web.Application, routes: Iterable[Route], metrics: Metrics, cors: 
 
 def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
     handler, offers, taken = route.handler, route.offers, route.params
+    needs_body = route.needs_body
     counted = metrics.operation(route.operation_id)
 
     async def handle(raw: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         response: web.StreamResponse
         try:
-            response = await handler(Request(raw, offers, taken))
+            response = await handler(Request(raw, offers, taken, needs_body=needs_body))
         except NgsiLdError as error:
             response = problems.answer(error)
         except Refused as refused:
@@ -88,10 +115,14 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
             raise
         except Exception:  # noqa: BLE001 - the last door before the client
             response = problems.unexpected(f"{raw.method} {raw.path}")
-        tenant = raw.headers.get("NGSILD-Tenant")
-        if tenant is not None:
-            response.headers["NGSILD-Tenant"] = tenant
-        _compress(raw, response)
+        if response.prepared:  # a stream: its headers are gone, and its time says nothing
+            counted(response.status, 0.0)
+            return response
+        headers = raw.headers
+        if "NGSILD-Tenant" in headers:
+            response.headers["NGSILD-Tenant"] = headers["NGSILD-Tenant"]
+        if hdrs.ACCEPT_ENCODING in headers:
+            _compress(response)
         if cors.origins:
             cors.allow(raw, response)
         counted(response.status, time.perf_counter() - started)
@@ -100,11 +131,10 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
     return handle
 
 
-def _compress(request: web.Request, response: web.StreamResponse) -> None:
-    """Send a larger body compressed to a client that takes it so."""
+def _compress(response: web.StreamResponse) -> None:
+    """Send a larger body compressed, as the client takes it."""
     if (
         isinstance(response, web.Response)
-        and hdrs.ACCEPT_ENCODING in request.headers
         and isinstance(response.body, bytes)
         and len(response.body) >= _WORTH_COMPRESSING
     ):
@@ -122,6 +152,19 @@ def _other_methods(allowed: list[str], cors: Cors) -> _Handler:
         return problems.http_problem(
             405, "Method not allowed", f"{request.method} is not among {allow}", {"Allow": allow}
         )
+
+    return handle
+
+
+def _document(document: Mapping[str, Any]) -> _Handler:
+    body = msgspec.json.encode(document)
+    headers = {
+        "Content-Type": media.LD_JSON,
+        "Cache-Control": "public, max-age=31536000, immutable",
+    }
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, headers=headers)
 
     return handle
 

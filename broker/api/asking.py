@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from broker.api import media, parameters, query_document, selection
+from broker.api.rendering import Form
 from broker.api.request import Request, read
 from broker.core import projection
+from broker.core.conformance import Version
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.identifiers import Iri, check_name, check_uri
 from broker.core.ld_context import LdContext
@@ -58,6 +60,16 @@ class Asked:
     limit: int = 0
     offset: int = 0
     count: bool = False
+    forms: dict[tuple[str, Version], Form] = field(default_factory=dict, compare=False)
+
+    def form(self, ld_context: LdContext, accept: str, version: Version) -> Form:
+        """Return the form that is asked for, made once for each media type and version."""
+        found = self.forms.get((accept, version))
+        if found is None:
+            found = self.forms[accept, version] = Form(
+                ld_context, self.representation, accept, self.geometry_property, version
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +161,16 @@ def document_query(request: Request, document: Mapping[str, Any], ld_context: Ld
     params = {**query_document.parameters(document), **request.params}
     selectors = query_document.selectors(document, ld_context)
     return _asked(params, ld_context, request.broker.limits, selectors=selectors)
+
+
+def parsed(params: Mapping[str, str], ld_context: LdContext, limits: Limits) -> Asked:
+    """Read the parameters of a query, wherever they stand.
+
+    Raises:
+        BadRequestData: a value is wrong, or the query is too wide (clause 5.7.2.4).
+        InvalidRequest: `format` or `options` is wrong.
+    """
+    return _asked(params, ld_context, limits, selectors=None)
 
 
 def _asked(

@@ -12,6 +12,7 @@ from broker.api.request import Request
 from broker.api.routes import Route
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
 from broker.core.identifiers import Iri
+from broker.core.ld_context import LdContext
 from broker.core.timestamps import check_timestamp
 from broker.operations import batch as operations
 from broker.operations.batch import BatchResult, Item
@@ -19,19 +20,17 @@ from broker.operations.batch import BatchResult, Item
 
 async def create_batch(request: Request) -> web.Response:
     """POST /entityOperations/create."""
-    raw = await _array(request)
-    items = await _items(request, raw)
-    result = await operations.create_batch(request.broker, request.tenant, items, raw)
+    items = await _items(request)
+    result = await operations.create_batch(request.broker, request.tenant, items)
     return _created(result) or answers.plain(result.created, status=201)
 
 
 async def upsert_batch(request: Request) -> web.Response:
     """POST /entityOperations/upsert."""
     chosen = parameters.options(request, frozenset({"update", "replace"}))
-    raw = await _array(request)
-    items = await _items(request, raw)
+    items = await _items(request)
     result = await operations.upsert_batch(
-        request.broker, request.tenant, items, raw, update="update" in chosen
+        request.broker, request.tenant, items, update="update" in chosen
     )
     if result.errors:
         return _partial(result.created, result)
@@ -41,10 +40,9 @@ async def upsert_batch(request: Request) -> web.Response:
 async def update_batch(request: Request) -> web.Response:
     """POST /entityOperations/update."""
     chosen = parameters.options(request, frozenset({"noOverwrite"}))
-    raw = await _array(request)
-    items = await _items(request, raw)
+    items = await _items(request)
     result = await operations.update_batch(
-        request.broker, request.tenant, items, raw, overwrite="noOverwrite" not in chosen
+        request.broker, request.tenant, items, overwrite="noOverwrite" not in chosen
     )
     return _updated(result)
 
@@ -53,13 +51,11 @@ async def merge_batch(request: Request) -> web.Response:
     """POST /entityOperations/merge."""
     parameters.simplified(request)
     observed_at = request.params.get("observedAt")
-    raw = await _array(request)
-    items = await _items(request, raw)
+    items = await _items(request)
     result = await operations.merge_batch(
         request.broker,
         request.tenant,
         items,
-        raw,
         observed_at=None if observed_at is None else check_timestamp(observed_at, "observedAt"),
         lang=request.params.get("lang"),
     )
@@ -99,37 +95,34 @@ async def _array(request: Request) -> list[Any]:
     return body
 
 
-async def _items(request: Request, raw: list[Any]) -> list[Item]:
+async def _items(request: Request) -> list[Item]:
     """Part each entity from its @context; what cannot be read is reported as that item's error."""
-    if request.content_type != media.LD_JSON:
+    documents = await _array(request)
+    ld_context = None
+    if request.content_type == media.LD_JSON:
+        request.refuse_link()
+    else:
         ld_context = await request.ld_context()
-        return [
-            _checked(document, place) or (document, ld_context)
-            for place, document in enumerate(raw)
-        ]
-    request.refuse_link()
-    items: list[Item] = []
-    for place, document in enumerate(raw):
-        if not isinstance(document, dict):
-            items.append(_no_object(place))
-            continue
-        try:
-            items.append(await request.split(document))
-        except NgsiLdError as error:
-            items.append(error)
-    return items
+    return [
+        await _item(request, document, place, ld_context)
+        for place, document in enumerate(documents)
+    ]
 
 
-def _checked(document: Any, place: int) -> NgsiLdError | None:
+async def _item(request: Request, document: Any, place: int, ld_context: LdContext | None) -> Item:
+    """Return one item; `ld_context` is that of all, None where each has its own."""
     if not isinstance(document, dict):
-        return _no_object(place)
+        return Item("", InvalidRequest(f"[{place}]: expected a JSON object"))
+    name = str(document.get("id", document.get("@id", "")))
+    if ld_context is None:
+        try:
+            return Item(name, await request.split(document))
+        except NgsiLdError as error:
+            return Item(name, error)
     if "@context" in document:
-        return BadRequestData(f"[{place}].@context: only {media.LD_JSON} has it in the body")
-    return None
-
-
-def _no_object(place: int) -> InvalidRequest:
-    return InvalidRequest(f"[{place}]: expected a JSON object")
+        wrong = f"[{place}].@context: only {media.LD_JSON} has it in the body"
+        return Item(name, BadRequestData(wrong))
+    return Item(name, (document, ld_context))
 
 
 def _created(result: BatchResult) -> web.Response | None:

@@ -143,32 +143,25 @@ def _applied(applied: Applied) -> web.Response:
 
 async def update_attrs(request: Request) -> web.Response:
     """PATCH /entities/{entityId}/attrs/{attrId}."""
-    entity_id = request.uri("entityId")
-    document, ld_context = await _attribute_document(request)
-    await operations.partial_attr_update(
-        request.broker,
-        request.tenant,
-        entity_id,
-        parameters.attribute(request, ld_context),
-        document,
-        ld_context,
-        narrowing=parameters.narrowing(request, ld_context),
-    )
-    return no_content()
+    return await _write_attribute(request, operations.partial_attr_update)
 
 
 async def replace_attrs(request: Request) -> web.Response:
     """PUT /entities/{entityId}/attrs/{attrId}."""
+    return await _write_attribute(request, operations.replace_attr)
+
+
+async def _write_attribute(request: Request, operation: operations.WriteAttribute) -> web.Response:
     entity_id = request.uri("entityId")
     document, ld_context = await _attribute_document(request)
-    await operations.replace_attr(
+    await operation(
         request.broker,
         request.tenant,
         entity_id,
         parameters.attribute(request, ld_context),
         document,
         ld_context,
-        narrowing=parameters.narrowing(request, ld_context),
+        parameters.narrowing(request, ld_context),
     )
     return no_content()
 

@@ -9,7 +9,6 @@ from aiohttp import web
 from broker.api import answers, media
 from broker.api.asking import Asked
 from broker.api.rendering import (
-    Form,
     array,
     entity_bytes,
     feature_collection,
@@ -52,17 +51,19 @@ async def answer_entity(
 
 async def answer_query(request: Request, ld_context: LdContext, asked: Asked) -> web.StreamResponse:
     """Answer a query, however it was put."""
-    page = await queries.query_entities(
+    found = await queries.query_entities(
         request.broker,
         request.tenant,
         asked.query,
         limit=asked.limit,
         offset=asked.offset,
         count=asked.count,
+        reader=request.reader,
     )
+    page = found.page
     headers = answers.page_links(request, limit=asked.limit, offset=asked.offset, more=page.more)
-    if page.count is not None:
-        headers["NGSILD-Results-Count"] = str(page.count)
+    if found.count is not None:
+        headers["NGSILD-Results-Count"] = str(found.count)
     items = await _items(request, ld_context, asked, page.entities)
     return _list(request, ld_context, items, headers)
 
@@ -74,13 +75,7 @@ async def _items(
     entities: Sequence[StoredEntity],
 ) -> list[bytes]:
     """Render entities, with those that they link to where that is asked for (clause 4.5.23)."""
-    form = Form(
-        ld_context,
-        asked.representation,
-        request.accept,
-        asked.geometry_property,
-        request.version or NATIVE,
-    )
+    form = asked.form(ld_context, request.accept, request.version or NATIVE)
     if asked.join is None:
         return [entity_bytes(stored, form) for stored in entities]
     linked = await linking.linked_entities(

@@ -1,4 +1,4 @@
-"""Is the broker alive, is it ready, which version is it, what has it counted."""
+"""For operators: is it alive, ready, which version, what it counted, whose data it has."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ async def about(request: web.Request) -> web.Response:
     return web.json_response({"name": "Rigel", "version": version("rigel"), "ngsi-ld": "v1.9.1"})
 
 
+async def tenants(request: web.Request) -> web.Response:
+    """Answer with the tenants that exist, for operators (an extension)."""
+    found = await request.app[BROKER].entities.tenants()
+    return web.json_response({"tenants": sorted(found)})
+
+
 async def metrics(request: web.Request) -> web.Response:
     """Answer with the counters in the text format of Prometheus."""
     body = request.app[METRICS].render()
@@ -42,4 +48,5 @@ HANDLERS = (
     ("GET", "/ready", ready),
     ("GET", "/version", about),
     ("GET", "/metrics", metrics),
+    ("GET", "/ngsi-ld/ex/v1/tenants", tenants),
 )

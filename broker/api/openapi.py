@@ -69,7 +69,7 @@ def _operation(route: Route, names: list[str]) -> Document:
     if route.method in {"POST", "PUT", "PATCH"} and body is not None:
         parameters.append({"$ref": "#/components/parameters/Link"})
         operation["requestBody"] = {
-            "required": True,
+            "required": route.needs_body,
             "content": {media.JSON: {"schema": body}, media.LD_JSON: {"schema": body}},
         }
     elif route.method == "GET":

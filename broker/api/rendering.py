@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -37,6 +37,15 @@ class Form:
     accept: str
     geometry_property: Iri | None = None
     version: Version = NATIVE
+    digest: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Looked up once for every entity of every answer, so it is made once.
+        members = (self.ld_context, self.representation, self.accept, self.geometry_property)
+        object.__setattr__(self, "digest", hash((*members, self.version)))
+
+    def __hash__(self) -> int:
+        return self.digest
 
 
 def entity_bytes(stored: StoredEntity, form: Form) -> bytes:
@@ -72,7 +81,7 @@ def linked_bytes(linked: LinkedEntity, form: Form) -> bytes:
 
 def _render(entity: ExpandedEntity, form: Form, **linking: Any) -> bytes:
     if form.version != NATIVE:
-        entity = conform(entity, form.version)
+        entity = conform(entity, form.version, form.ld_context.for_types(entity["type"]).compact)
     if form.accept == media.GEO_JSON:
         name = form.geometry_property or form.ld_context.expand("location")
         feature = geojson.feature(

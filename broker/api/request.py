@@ -33,7 +33,14 @@ class Request:
 
     __slots__ = ("accept", "broker", "content_type", "params", "raw", "tenant", "version")
 
-    def __init__(self, raw: web.Request, offers: tuple[str, ...], taken: frozenset[str]) -> None:
+    def __init__(
+        self,
+        raw: web.Request,
+        offers: tuple[str, ...],
+        taken: frozenset[str],
+        *,
+        needs_body: bool = True,
+    ) -> None:
         """Check what can be checked before the body.
 
         Raises:
@@ -44,7 +51,7 @@ class Request:
         self.broker: Broker = raw.app[BROKER]
         headers = raw.headers
         self.content_type = ""
-        if raw.method in _WITH_BODY:
+        if raw.method in _WITH_BODY and (needs_body or self.has_body):
             if "Content-Length" not in headers:
                 raise media.Refused(web.Response(status=411))
             self.content_type = media.content_type(headers.get("Content-Type"), raw.method)
@@ -59,6 +66,18 @@ class Request:
         version = None if prefer is None else media.prefers(prefer, "ngsi-ld")
         self.version: Version | None = None if version is None else parse_version(version)
         self.params = read(raw.rel_url.raw_query_string, taken)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether something follows the headers."""
+        return self.raw.headers.get("Content-Length", "0") != "0" or self.raw.body_exists
+
+    @property
+    def reader(self) -> str | None:
+        """Who is asking, as far as a connection tells: the address and port it comes from."""
+        transport = self.raw.transport
+        peer = None if transport is None else transport.get_extra_info("peername")
+        return None if not peer else f"{peer[0]} {peer[1]}"
 
     def path(self, name: str) -> str:
         """Return a part of the path, decoded."""
@@ -110,6 +129,8 @@ class Request:
         if "@context" not in document:
             raise BadRequestData(f"@context: {media.LD_JSON} has to have it in the body")
         self.refuse_link()
+        if document["@context"] is None:
+            raise BadRequestData("@context: expected an @context, got null")
         rest = {key: value for key, value in document.items() if key != "@context"}
         return rest, await self.broker.contexts.resolve(document["@context"], self.tenant)
 

@@ -23,6 +23,7 @@ class Route:
         params: the query parameters it takes; any other is refused (clause 6.3.20).
         offers: the media types it can answer with, in the order of clause 6.3.4.
         slash: whether the path also answers with a slash behind it.
+        needs_body: whether a POST, PATCH or PUT must have a body.
     """
 
     method: str
@@ -32,3 +33,4 @@ class Route:
     params: frozenset[str] = frozenset()
     offers: tuple[str, ...] = media.DOCUMENTS
     slash: bool = True
+    needs_body: bool = True

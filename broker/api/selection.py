@@ -21,6 +21,8 @@ SELECT = frozenset(
 ORDER = frozenset({"orderBy", "orderFrom", "orderGeometry", "collation"})
 
 _MOST_JOINED = 10
+_ROOT_COLLATION = "und"
+"""How texts are sorted unless asked otherwise (clause 4.23.1)."""
 _GEO = ("georel", "geometry", "coordinates")
 
 
@@ -139,5 +141,5 @@ def _order(params: Mapping[str, str], ld_context: LdContext) -> tuple[OrderBy, .
         params["orderBy"],
         ld_context.expand,
         distance_from=origin,
-        collation=params.get("collation"),
+        collation=params.get("collation", _ROOT_COLLATION),
     )

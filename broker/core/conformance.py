@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from broker.core.errors import InvalidRequest
@@ -48,8 +48,15 @@ def parse_version(text: str) -> Version:
     return min((int(found[1]), int(found[2])), NATIVE)
 
 
-def conform(entity: ExpandedEntity, version: Version) -> ExpandedEntity:
-    """Return an entity with nothing in it that came after a version."""
+def conform(
+    entity: ExpandedEntity, version: Version, compact: Callable[[str], str]
+) -> ExpandedEntity:
+    """Return an entity with nothing in it that came after a version.
+
+    Args:
+        compact: the @context's way back to names, for the values of a VocabProperty, which become
+            those of a Property and are not looked at again.
+    """
     shown: dict[str, Any] = {
         name: value
         for name, value in entity.items()
@@ -57,11 +64,13 @@ def conform(entity: ExpandedEntity, version: Version) -> ExpandedEntity:
     }
     if version < _MULTIPLE:
         shown["type"] = entity["type"][:1]
-    shown["attributes"] = _attributes(entity["attributes"], version)
+    shown["attributes"] = _attributes(entity["attributes"], version, compact)
     return ExpandedEntity(shown)
 
 
-def conform_instance(instance: Mapping[str, Any], version: Version) -> dict[str, Any]:
+def conform_instance(
+    instance: Mapping[str, Any], version: Version, compact: Callable[[str], str]
+) -> dict[str, Any]:
     """Return an attribute instance with nothing in it that came after a version."""
     shown = {
         name: value for name, value in instance.items() if _MEMBERS.get(name, version) <= version
@@ -70,18 +79,25 @@ def conform_instance(instance: Mapping[str, Any], version: Version) -> dict[str,
     since, fallback = _KINDS.get(kind, (version, kind))
     if version < since:
         shown["type"] = fallback
-        shown[KINDS[fallback].value] = shown.pop(KINDS[kind].value)
+        value = shown.pop(KINDS[kind].value)
+        if kind == "VocabProperty":
+            value = [compact(one) for one in value] if isinstance(value, list) else compact(value)
+        shown[KINDS[fallback].value] = value
     if "attributes" in instance:
-        shown["attributes"] = _attributes(instance["attributes"], version)
+        shown["attributes"] = _attributes(instance["attributes"], version, compact)
     return shown
 
 
-def _attributes(attributes: Mapping[str, Any], version: Version) -> dict[str, Any]:
+def _attributes(
+    attributes: Mapping[str, Any], version: Version, compact: Callable[[str], str]
+) -> dict[str, Any]:
     found = {}
     for name, instances in attributes.items():
         if version < _MULTIPLE:
             key = DEFAULT_INSTANCE if DEFAULT_INSTANCE in instances else next(iter(instances))
-            found[name] = {DEFAULT_INSTANCE: conform_instance(instances[key], version)}
+            found[name] = {DEFAULT_INSTANCE: conform_instance(instances[key], version, compact)}
         else:
-            found[name] = {key: conform_instance(one, version) for key, one in instances.items()}
+            found[name] = {
+                key: conform_instance(one, version, compact) for key, one in instances.items()
+            }
     return found

@@ -14,7 +14,7 @@ Instance = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AttributeChanged:
-    """One attribute instance that was created (`before` is None), changed, or deleted (`after` is None)."""
+    """One attribute instance: created (`before` is None), changed, or deleted (`after` is None)."""
 
     attribute: Iri
     dataset_id: str

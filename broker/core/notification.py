@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from broker.core import geojson
-from broker.core.conformance import NATIVE, Version, conform, conform_instance
+from broker.core.conformance import NATIVE, conform, conform_instance
 from broker.core.events import AttributeChanged, EntityChanged
 from broker.core.identifiers import (
     ExpandedEntity,
@@ -47,9 +47,9 @@ def entity_data(
         read: finds the linked entities that are joined.
     """
     if form.version < NATIVE:
-        event = _conformed(event, form.version)
-        changes = [_conformed_change(change, form.version) for change in changes]
-        read = _conforming(read, form.version)
+        event = _conformed(event, form)
+        changes = [_conformed_change(change, form) for change in changes]
+        read = _conforming(read, form)
     if event.after is None:
         document = _deleted(event, form, changes)
         return None if document is None else _data([document], form)
@@ -67,8 +67,8 @@ def state_data(
         None when the projection leaves nothing of any of them.
     """
     if form.version < NATIVE:
-        entities = [conform(entity, form.version) for entity in entities]
-        read = _conforming(read, form.version)
+        entities = [_conform(entity, form) for entity in entities]
+        read = _conforming(read, form)
     shown, reached, given = [], [], set()
     for entity in entities:
         linked = _linked(entity, form, read)
@@ -116,27 +116,31 @@ def _beside(
                     yield shown
 
 
-def _conformed(event: EntityChanged, version: Version) -> EntityChanged:
+def _conform(entity: ExpandedEntity, form: NotificationForm) -> ExpandedEntity:
+    return conform(entity, form.version, form.ld_context.for_types(entity["type"]).compact)
+
+
+def _conformed(event: EntityChanged, form: NotificationForm) -> EntityChanged:
     return replace(
         event,
-        before=None if event.before is None else conform(event.before, version),
-        after=None if event.after is None else conform(event.after, version),
+        before=None if event.before is None else _conform(event.before, form),
+        after=None if event.after is None else _conform(event.after, form),
     )
 
 
-def _conformed_change(change: AttributeChanged, version: Version) -> AttributeChanged:
-    before, after = change.before, change.after
+def _conformed_change(change: AttributeChanged, form: NotificationForm) -> AttributeChanged:
+    before, after, compact = change.before, change.after, form.ld_context.compact
     return replace(
         change,
-        before=None if before is None else conform_instance(before, version),
-        after=None if after is None else conform_instance(after, version),
+        before=None if before is None else conform_instance(before, form.version, compact),
+        after=None if after is None else conform_instance(after, form.version, compact),
     )
 
 
-def _conforming(read: Read, version: Version) -> Read:
+def _conforming(read: Read, form: NotificationForm) -> Read:
     def conformed(entity_id: Iri) -> ExpandedEntity | None:
         found = read(entity_id)
-        return None if found is None else conform(found, version)
+        return None if found is None else _conform(found, form)
 
     return conformed
 

@@ -27,18 +27,17 @@ def parse_timestamp(text: object, where: str) -> datetime:
         BadRequestData: it is not a UTC date-time that ends in Z.
     """
     match = _DATE_TIME.fullmatch(text) if isinstance(text, str) else None
+    expected = f"{where}: expected a UTC date-time such as 2026-05-01T12:00:00Z, got {text!r:.80}"
+    if match is None:
+        raise BadRequestData(expected)
     try:
-        if match is None:
-            raise ValueError(text)
         year, month, day, hour, minute, second, fraction = match.groups()
         micro = int((fraction or "0").ljust(6, "0")[:6])
         return datetime(
             int(year), int(month), int(day), int(hour), int(minute), int(second), micro, UTC
         )
     except ValueError as error:
-        raise BadRequestData(
-            f"{where}: expected a UTC date-time such as 2026-05-01T12:00:00Z, got {text!r:.80}"
-        ) from error
+        raise BadRequestData(expected) from error
 
 
 def check_timestamp(text: object, where: str) -> str:
@@ -53,5 +52,5 @@ def check_timestamp(text: object, where: str) -> str:
 
 @lru_cache(maxsize=4096)
 def instant_key(text: str) -> float:
-    """Return the instant of a checked DateTime in seconds since the epoch, to order texts of any fraction."""
+    """Return the instant of a checked DateTime in seconds since the epoch."""
     return parse_timestamp(text, "time").timestamp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from broker.core import entity as documents
 from broker.core.errors import BadRequestData, NgsiLdError
@@ -22,8 +22,17 @@ from broker.operations.changes import (
 )
 from broker.store.interface import Change
 
-Item = tuple[dict[str, Any], LdContext] | NgsiLdError
-"""One entity of a batch with its @context, or why it could not be read."""
+
+class Item(NamedTuple):
+    """One entity of a batch.
+
+    Attributes:
+        entity_id: what it calls itself, for the report; empty if it does not say.
+        content: the document with its @context, or why it cannot be read.
+    """
+
+    entity_id: str
+    content: tuple[dict[str, Any], LdContext] | NgsiLdError
 
 
 @dataclass(slots=True)
@@ -41,16 +50,13 @@ class BatchResult:
     errors: list[tuple[str, NgsiLdError]] = field(default_factory=list)
 
 
-async def create_batch(
-    broker: Broker, tenant: Tenant, items: Sequence[Item], raw: Sequence[Any]
-) -> BatchResult:
+async def create_batch(broker: Broker, tenant: Tenant, items: Sequence[Item]) -> BatchResult:
     """Create entities (clause 5.6.7)."""
     now = broker.now()
     return await _run(
         broker,
         tenant,
         items,
-        raw,
         _whole,
         lambda _, fragment: creating(fragment, now),
         creates=True,
@@ -58,7 +64,7 @@ async def create_batch(
 
 
 async def upsert_batch(
-    broker: Broker, tenant: Tenant, items: Sequence[Item], raw: Sequence[Any], *, update: bool
+    broker: Broker, tenant: Tenant, items: Sequence[Item], *, update: bool
 ) -> BatchResult:
     """Create entities, or replace or update those that are there (clause 5.6.8)."""
     now = broker.now()
@@ -66,7 +72,6 @@ async def upsert_batch(
         broker,
         tenant,
         items,
-        raw,
         _whole,
         lambda _, fragment: upserting(fragment, now, update=update),
         creates=True,
@@ -74,7 +79,7 @@ async def upsert_batch(
 
 
 async def update_batch(
-    broker: Broker, tenant: Tenant, items: Sequence[Item], raw: Sequence[Any], *, overwrite: bool
+    broker: Broker, tenant: Tenant, items: Sequence[Item], *, overwrite: bool
 ) -> BatchResult:
     """Append to entities that are there (clause 5.6.9)."""
     now = broker.now()
@@ -82,7 +87,6 @@ async def update_batch(
         broker,
         tenant,
         items,
-        raw,
         _part,
         lambda key, fragment: existing(key, appending(fragment, now, overwrite=overwrite)),
     )
@@ -92,7 +96,6 @@ async def merge_batch(
     broker: Broker,
     tenant: Tenant,
     items: Sequence[Item],
-    raw: Sequence[Any],
     *,
     observed_at: str | None = None,
     lang: str | None = None,
@@ -103,7 +106,6 @@ async def merge_batch(
         broker,
         tenant,
         items,
-        raw,
         _part,
         lambda key, fragment: existing(
             key, merging(fragment, now, observed_at=observed_at, lang=lang)
@@ -135,7 +137,6 @@ async def _run(
     broker: Broker,
     tenant: Tenant,
     items: Sequence[Item],
-    raw: Sequence[Any],
     expand: Callable[[dict[str, Any], LdContext], Fragment],
     change: Callable[[Iri, Fragment], Change],
     *,
@@ -143,13 +144,14 @@ async def _run(
 ) -> BatchResult:
     result = BatchResult()
     changes: list[tuple[Iri, Change]] = []
-    for item, document in zip(items, raw, strict=True):
+    for name, content in items:
+        if isinstance(content, NgsiLdError):
+            result.errors.append((name, content))
+            continue
         try:
-            if isinstance(item, NgsiLdError):
-                raise item
-            fragment = expand(*item)
+            fragment = expand(*content)
         except NgsiLdError as error:
-            result.errors.append((_name(document), error))
+            result.errors.append((name, error))
             continue
         key = Iri(fragment["id"])
         changes.append((key, change(key, fragment)))
@@ -181,10 +183,3 @@ def _sort(result: BatchResult, key: Iri, answer: Any) -> None:
         result.created.append(key)
     else:
         result.updated.append(key)
-
-
-def _name(document: Any) -> str:
-    """Return the id an unreadable item gave itself, for the report."""
-    if isinstance(document, dict):
-        return str(document.get("id", document.get("@id", "")))
-    return ""

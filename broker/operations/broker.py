@@ -10,8 +10,17 @@ from broker.contexts.resolution import Contexts
 from broker.core.errors import NgsiLdError
 from broker.core.timestamps import format_timestamp
 from broker.egress import Egress
-from broker.store.interface import DocumentStore, EntityStore, Outbox, SubscriptionStore
+from broker.store.interface import (
+    DocumentStore,
+    EntityStore,
+    Outbox,
+    StreamStore,
+    SubscriptionStore,
+)
+from broker.subscriptions.matcher import SubscriptionMatcher
+from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.registry import SubscriptionRegistry
+from broker.subscriptions.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,10 @@ class Limits:
     max_batch: int = 1000
     default_limit: int = 20
     max_limit: int = 1000
+    max_streams: int = 1000
+    max_stream_readers: int = 10_000
+    stream_heartbeat: float = 15.0
+    stream_patience: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +41,20 @@ class Broker:
     """The collaborators of the operations; the composition root makes one.
 
     Attributes:
-        registry: the subscriptions as they are served and matched.
+        registry: the subscriptions as they are served.
+        matcher: the subscriptions as the store matches them; written to by the store alone.
     """
 
     entities: EntityStore
     documents: DocumentStore
     subscriptions: SubscriptionStore
     outbox: Outbox
+    stream_events: StreamStore
     contexts: Contexts
     registry: SubscriptionRegistry
+    matcher: SubscriptionMatcher
+    notifier: Notifier
+    streams: Streams
     egress: Egress
     clock: Callable[[], datetime]
     limits: Limits

@@ -90,6 +90,48 @@ def appending(fragment: Fragment, now: str, *, overwrite: bool) -> ChangeExistin
     return change
 
 
+def updating(fragment: Fragment, now: str) -> ChangeExisting:
+    """Return the change that replaces the attributes a fragment names; answers what was applied."""
+
+    def change(current: ExpandedEntity) -> Changed:
+        applied = fragments.update(current, fragment, now)
+        return Changed(applied.entity, applied)
+
+    return change
+
+
+def partially_updating(fragment: Fragment, now: str) -> ChangeExisting:
+    """Return the change that patches one attribute."""
+
+    def change(current: ExpandedEntity) -> Changed:
+        return Changed(fragments.partial_update(current, fragment, now), None)
+
+    return change
+
+
+def replacing_attribute(fragment: Fragment, now: str) -> ChangeExisting:
+    """Return the change that replaces one attribute."""
+
+    def change(current: ExpandedEntity) -> Changed:
+        return Changed(fragments.replace_attribute(current, fragment, now), None)
+
+    return change
+
+
+def deleting_attribute(
+    attribute: Iri, now: str, *, dataset_id: str | None, delete_all: bool
+) -> ChangeExisting:
+    """Return the change that deletes one attribute, or instances of it."""
+
+    def change(current: ExpandedEntity) -> Changed:
+        left = fragments.delete_attribute(
+            current, attribute, now, dataset_id=dataset_id, delete_all=delete_all
+        )
+        return Changed(left, None)
+
+    return change
+
+
 def merging(
     fragment: Fragment, now: str, *, observed_at: str | None = None, lang: str | None = None
 ) -> ChangeExisting:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from broker.core import entity as documents
-from broker.core import fragments
 from broker.core.errors import BadRequestData
 from broker.core.fragments import Applied
-from broker.core.identifiers import ExpandedEntity, Iri, Tenant
+from broker.core.identifiers import Iri, Tenant
 from broker.core.ld_context import LdContext
 from broker.operations.broker import Broker
 from broker.operations.changes import (
@@ -17,13 +17,20 @@ from broker.operations.changes import (
     appending,
     creating,
     deleting,
+    deleting_attribute,
     existing,
     merging,
+    partially_updating,
     replacing,
+    replacing_attribute,
+    updating,
 )
-from broker.store.interface import Changed
 
 Document = dict[str, Any]
+WriteAttribute = Callable[
+    [Broker, Tenant, Iri, Iri, Any, LdContext, Narrowing], Coroutine[Any, Any, None]
+]
+"""An operation that writes one attribute of an entity."""
 
 
 async def create_entity(
@@ -81,12 +88,7 @@ async def update_attrs(
         ResourceNotFound: there is no such entity, or it is not of the types.
     """
     fragment = documents.expand_fragment(document, ld_context, entity_id=entity_id)
-    now = broker.now()
-
-    def change(current: ExpandedEntity) -> Changed:
-        applied = fragments.update(current, fragment, now)
-        return Changed(applied.entity, applied)
-
+    change = updating(fragment, broker.now())
     applied: Applied = await broker.entities.update(
         tenant, entity_id, existing(entity_id, change, narrowing)
     )
@@ -100,7 +102,6 @@ async def partial_attr_update(
     attribute: Iri,
     document: Any,
     ld_context: LdContext,
-    *,
     narrowing: Narrowing = ANY,
 ) -> None:
     """Change members of one attribute (clause 5.6.4).
@@ -109,11 +110,7 @@ async def partial_attr_update(
         ResourceNotFound: there is no such entity, attribute or instance.
     """
     fragment = documents.expand_attribute(document, attribute, ld_context)
-    now = broker.now()
-
-    def change(current: ExpandedEntity) -> Changed:
-        return Changed(fragments.partial_update(current, fragment, now), None)
-
+    change = partially_updating(fragment, broker.now())
     await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
 
 
@@ -124,7 +121,6 @@ async def replace_attr(
     attribute: Iri,
     document: Any,
     ld_context: LdContext,
-    *,
     narrowing: Narrowing = ANY,
 ) -> None:
     """Replace one attribute (clause 5.6.19).
@@ -133,11 +129,7 @@ async def replace_attr(
         ResourceNotFound: there is no such entity, attribute or instance.
     """
     fragment = documents.expand_attribute(document, attribute, ld_context)
-    now = broker.now()
-
-    def change(current: ExpandedEntity) -> Changed:
-        return Changed(fragments.replace_attribute(current, fragment, now), None)
-
+    change = replacing_attribute(fragment, broker.now())
     await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
 
 
@@ -159,16 +151,9 @@ async def delete_attr(
     """
     if dataset_id is not None and delete_all:
         raise BadRequestData("datasetId: not together with deleteAll=true")
-    now = broker.now()
-
-    def change(current: ExpandedEntity) -> Changed:
-        return Changed(
-            fragments.delete_attribute(
-                current, attribute, now, dataset_id=dataset_id, delete_all=delete_all
-            ),
-            None,
-        )
-
+    change = deleting_attribute(
+        attribute, broker.now(), dataset_id=dataset_id, delete_all=delete_all
+    )
     await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from broker.core import fragments
 from broker.core.identifiers import ExpandedEntity, Iri, Tenant
 from broker.core.query import evaluate
@@ -55,8 +57,10 @@ async def purge_entities(
 
 async def _ids(broker: Broker, tenant: Tenant, query: EntityQuery) -> list[Iri]:
     found: list[Iri] = []
+    offset, reader = 0, f"purge {uuid.uuid4()}"
     while True:
-        page = await broker.entities.query(tenant, query, limit=_STEP, offset=len(found))
-        found.extend(stored.entity["id"] for stored in page)
-        if len(page) < _STEP:
+        page = await broker.entities.query(tenant, query, limit=_STEP, offset=offset, reader=reader)
+        found.extend(stored.entity["id"] for stored in page.entities)
+        if not page.more:
             return found
+        offset += _STEP

@@ -11,7 +11,7 @@ from broker.core.query.entity_query import EntityQuery
 from broker.core.query.evaluate import of_types
 from broker.core.query.nodes import TypeNode
 from broker.operations.broker import Broker
-from broker.store.interface import StoredEntity
+from broker.store.interface import EntityPage, StoredEntity
 
 ALL = EntityQuery()
 """The query that every entity matches."""
@@ -22,12 +22,10 @@ class ResultPage:
     """A page of a query's results.
 
     Attributes:
-        more: whether there are results behind this page.
         count: how many results there are in all, if that was asked for.
     """
 
-    entities: list[StoredEntity]
-    more: bool
+    page: EntityPage
     count: int | None
 
 
@@ -63,10 +61,13 @@ async def query_entities(
     limit: int,
     offset: int = 0,
     count: bool = False,
+    reader: str | None = None,
 ) -> ResultPage:
-    """Return a page of the entities that match (clause 5.7.2), in order of creation unless told."""
-    found = (
-        await broker.entities.query(tenant, query, limit=limit + 1, offset=offset) if limit else []
-    )
+    """Return a page of the entities that match, in order of creation unless told (5.7.2).
+
+    Args:
+        reader: who goes through the pages, see `EntityStore.query`.
+    """
+    page = await broker.entities.query(tenant, query, limit=limit, offset=offset, reader=reader)
     total = await broker.entities.count(tenant, query) if count else None
-    return ResultPage(found[:limit], len(found) > limit, total)
+    return ResultPage(page, total)

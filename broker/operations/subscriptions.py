@@ -90,7 +90,7 @@ async def update_subscription(
         OperationNotSupported: it would ask for what is not offered here.
         LdContextNotAvailable: one of its @contexts could not be had.
     """
-    entry = await _entry(broker, tenant, subscription_id)
+    entry = await entry_of(broker, tenant, subscription_id)
     async with entry.lock:
         changed = documents.update(entry.subscription, fragment, ld_context, broker.clock())
         changed, compiled = await _prepare(broker, tenant, changed)
@@ -114,8 +114,8 @@ async def retrieve_subscription(
     Raises:
         ResourceNotFound: there is none of this id.
     """
-    entry = await _entry(broker, tenant, subscription_id)
-    return _served(broker, entry, ld_context, sys_attrs=sys_attrs)
+    entry = await entry_of(broker, tenant, subscription_id)
+    return served(broker, entry, ld_context, sys_attrs=sys_attrs)
 
 
 async def query_subscriptions(
@@ -131,7 +131,7 @@ async def query_subscriptions(
     await _check_tenant(broker, tenant)
     entries = broker.registry.served(tenant)
     page = [
-        _served(broker, entry, ld_context, sys_attrs=sys_attrs)
+        served(broker, entry, ld_context, sys_attrs=sys_attrs)
         for entry in entries[offset : offset + limit]
     ]
     return SubscriptionPage(page, len(entries))
@@ -147,11 +147,12 @@ async def delete_subscription(broker: Broker, tenant: Tenant, subscription_id: I
         await broker.subscriptions.delete_subscription(tenant, subscription_id)
         del broker.registry.unreadable[tenant, subscription_id]
         return
-    entry = await _entry(broker, tenant, subscription_id)
+    entry = await entry_of(broker, tenant, subscription_id)
     async with entry.lock:
         if not await broker.subscriptions.delete_subscription(tenant, subscription_id):
-            raise _unknown(subscription_id)
+            raise unknown(subscription_id)
         broker.registry.remove(entry)
+        broker.streams.close(tenant, subscription_id, "the subscription was deleted")
 
 
 @asynccontextmanager
@@ -254,7 +255,7 @@ async def _compiled(
         return None
     started = asyncio.get_running_loop().time()
     try:
-        contexts = await _contexts(broker, entry.tenant, subscription)
+        contexts = await contexts_of(broker, entry.tenant, subscription)
         compiled = compile_subscription(subscription, contexts)
     except NgsiLdError as error:
         if isinstance(error, LdContextNotAvailable):
@@ -277,13 +278,18 @@ async def _prepare(
     reason = broker.egress.check(uri)
     if reason is not None:
         raise BadRequestData(f"notification.endpoint.uri: {uri!r:.200} may not be called: {reason}")
-    contexts = await _contexts(broker, tenant, subscription)
+    contexts = await contexts_of(broker, tenant, subscription)
     compiled = compile_subscription(subscription, contexts)
     link = await broker.contexts.link(contexts.notified, tenant)
     return msgspec.structs.replace(subscription, context_link=link), compiled
 
 
-async def _contexts(broker: Broker, tenant: Tenant, subscription: Subscription) -> Contexts:
+async def contexts_of(broker: Broker, tenant: Tenant, subscription: Subscription) -> Contexts:
+    """Resolve the @contexts of a subscription.
+
+    Raises:
+        LdContextNotAvailable: one could not be had.
+    """
     resolve = broker.contexts.resolve
     names = await resolve(subscription.ld_context, tenant)
     q, notified = subscription.q_context, subscription.jsonld_context
@@ -294,11 +300,17 @@ async def _contexts(broker: Broker, tenant: Tenant, subscription: Subscription) 
     )
 
 
-async def _entry(broker: Broker, tenant: Tenant, subscription_id: Iri) -> Entry:
+async def entry_of(broker: Broker, tenant: Tenant, subscription_id: Iri) -> Entry:
+    """Return a subscription that clients may see.
+
+    Raises:
+        ResourceNotFound: there is none of this id.
+        NonexistentTenant: the tenant is not there.
+    """
     await _check_tenant(broker, tenant)
     entry = broker.registry.get(tenant, subscription_id)
     if entry is None or not entry.durable:
-        raise _unknown(subscription_id)
+        raise unknown(subscription_id)
     return entry
 
 
@@ -307,13 +319,15 @@ async def _check_tenant(broker: Broker, tenant: Tenant) -> None:
         raise NonexistentTenant(f"tenant {tenant!r} does not exist; a create makes it")
 
 
-def _unknown(subscription_id: Iri) -> ResourceNotFound:
+def unknown(subscription_id: Iri) -> ResourceNotFound:
+    """Return the error that there is no such subscription."""
     return ResourceNotFound(f"there is no subscription {subscription_id}")
 
 
-def _served(
+def served(
     broker: Broker, entry: Entry, ld_context: LdContext, *, sys_attrs: bool
 ) -> dict[str, Any]:
+    """Return a subscription as a client sees it."""
     return documents.render(
         entry.subscription,
         entry.delivery.members(),

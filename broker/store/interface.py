@@ -97,11 +97,57 @@ class Matcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """What a stream shows: the notifications of a subscription, or of a query of its own.
+
+    Attributes:
+        id: the subscription's id, or one that the same query always has.
+        document: what the query is compiled from again after a restart; None for a subscription.
+    """
+
+    tenant: Tenant
+    id: Iri
+    document: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One notification on a channel; its sequence grows with each of any channel."""
+
+    sequence: int
+    tenant: Tenant
+    channel: Iri
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which events of a channel can be had.
+
+    Attributes:
+        after: every event with a higher sequence is there; what is not higher may be gone.
+        last: no event so far has a higher sequence.
+    """
+
+    after: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """What one transaction wrote, told to the listener on the event loop after it is durable."""
 
     events: Sequence[EntityChanged]
     deliveries: Sequence[Delivery]
+    streamed: Sequence[StreamEvent] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EntityPage:
+    """A page of entities; `more` tells whether there are others behind it."""
+
+    entities: list[StoredEntity]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +205,20 @@ class EntityStore(Protocol):
         ...
 
     async def query(
-        self, tenant: Tenant, query: EntityQuery, *, limit: int, offset: int = 0
-    ) -> list[StoredEntity]:
-        """Return a page of the matching entities, in the query's order or that of creation."""
+        self,
+        tenant: Tenant,
+        query: EntityQuery,
+        *,
+        limit: int,
+        offset: int = 0,
+        reader: str | None = None,
+    ) -> EntityPage:
+        """Return a page of the matching entities, in the query's order or that of creation.
+
+        Args:
+            reader: who goes through the pages; in order of creation, one reader who asks for the
+                offsets of page after page meets every entity once that is there all the time.
+        """
         ...
 
     async def count(self, tenant: Tenant, query: EntityQuery) -> int:
@@ -226,6 +283,21 @@ class SubscriptionStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the notifications of a subscription are.
+
+    Attributes:
+        waiting: how many are in the outbox.
+        dead: how many are among the dead letters.
+        places: where some of them are: `waiting` or `dead`; one in neither place is not named.
+    """
+
+    waiting: int
+    dead: int
+    places: Mapping[Iri, str]
+
+
 class Outbox(Protocol):
     """Notifications that are committed and not yet settled."""
 
@@ -254,7 +326,74 @@ class Outbox(Protocol):
         ...
 
     async def dead_letters(
-        self, tenant: Tenant, *, limit: int, offset: int = 0
+        self, tenant: Tenant, subscription_id: Iri | None = None, *, limit: int, offset: int = 0
     ) -> list[dict[str, Any]]:
         """List what was given up, newest first: id, subscriptionId, reason, failedAt, body."""
+        ...
+
+    async def standing(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] = ()
+    ) -> Standing:
+        """Return how many notifications of a subscription are where, and where some of them are."""
+        ...
+
+    async def replay(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] | None = None
+    ) -> list[Iri]:
+        """Put dead letters back, oldest first, with their ids, and return those; None is all.
+
+        They are told to the listener like new ones.
+        """
+        ...
+
+    async def purge(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] | None = None
+    ) -> int:
+        """Delete dead letters and return how many; None is all of the subscription."""
+        ...
+
+
+class StreamStore(Protocol):
+    """Notifications for streams, written with the change that made them, kept for a while.
+
+    They are written for channels that are open; one stays open for as long as it is used.
+    """
+
+    async def open(self, channel: Channel, compiled: Any, *, most: int) -> Span:
+        """Open a channel, or note that it is used, and return what can be had of it.
+
+        Args:
+            compiled: what the matcher is to match for it; None for a subscription's channel.
+            most: channels that may be open.
+
+        Raises:
+            Overloaded: as many are open.
+            NonexistentTenant: the tenant is not there.
+        """
+        ...
+
+    async def events(
+        self, channel: Channel, *, after: int, limit: int
+    ) -> tuple[int | None, list[StreamEvent]]:
+        """Return events in order, and after which sequence all are there; None: it is closed."""
+        ...
+
+    async def tidy(self, used: Sequence[Channel], *, window: float) -> list[Channel]:
+        """Forget events older than a window and close channels not used in it; return those.
+
+        Args:
+            used: channels that are used now.
+        """
+        ...
+
+    async def channels(self) -> list[Channel]:
+        """Return the channels that were open when the process ended (start-up)."""
+        ...
+
+    async def forget(self, channel: Channel) -> None:
+        """Close a channel that cannot be restored."""
+        ...
+
+    def restore(self, channel: Channel, compiled: Any) -> None:
+        """Have a channel written to again; nothing may be written before (start-up)."""
         ...

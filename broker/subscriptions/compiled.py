@@ -18,13 +18,17 @@ from broker.core.query import q
 from broker.core.query.entity_query import EntityQuery
 from broker.core.representations import Format, Representation
 from broker.core.subscription import Subscription
-from broker.subscriptions.selection import Predicate, conditions, keys, query_of, selectors_of
+from broker.subscriptions.selection import Predicate, conditions, index_keys, query_of, selectors_of
 
 ENTITY_CREATED: Final = 1
 ENTITY_DELETED: Final = 2
 ATTRIBUTE_CREATED: Final = 4
 ATTRIBUTE_UPDATED: Final = 8
 ATTRIBUTE_DELETED: Final = 16
+
+EVERY_TRIGGER: Final = (
+    ENTITY_CREATED | ENTITY_DELETED | ATTRIBUTE_CREATED | ATTRIBUTE_UPDATED | ATTRIBUTE_DELETED
+)
 
 _TRIGGERS: Final = {
     "entityCreated": ENTITY_CREATED,
@@ -97,7 +101,7 @@ def compile_subscription(subscription: Subscription, contexts: Contexts) -> Comp
         BadRequestData: a text is not of its language; the detail names the member.
     """
     selectors = selectors_of(subscription, contexts.names)
-    types, ids = keys(selectors)
+    types, ids = index_keys(selectors)
     form = _form(subscription, contexts.notified)
     watched = subscription.watched_attributes
     asked = query_of(subscription, selectors, names=contexts.names, q_names=contexts.q)

@@ -219,6 +219,15 @@ class Lane:
         """List what is here for one subscription."""
         return [s for s in self.strands.values() if s.key[:2] == (tenant, subscription_id)]
 
+    def next_attempt(self, tenant: Tenant, subscription_id: Iri, now: float) -> float | None:
+        """Return when something of a subscription is to be sent; None when nothing waits."""
+        waiting = [strand for strand in self.strands_of(tenant, subscription_id) if strand.rows()]
+        if not waiting:
+            return None
+        parked = {ticket: at for at, ticket, _ in self._parked}
+        first = min(parked.get(strand.ticket, now) for strand in waiting)
+        return max(first, self.held_until, self.breaker.open_until or 0.0)
+
     def more_workers(self, now: float) -> int:
         """Return how many workers have something to do beside those there are."""
         self._wake_parked(now)

@@ -22,6 +22,7 @@ from broker.core.notification import entity_data, envelope
 from broker.core.query import evaluate
 from broker.core.timestamps import instant_key
 from broker.store.interface import Delivery
+from broker.subscriptions.candidates import Candidate, Candidates, Ring, merged
 from broker.subscriptions.compiled import (
     ATTRIBUTE_CREATED,
     ATTRIBUTE_DELETED,
@@ -34,8 +35,21 @@ from broker.subscriptions.compiled import (
 _log = logging.getLogger(__name__)
 
 _Postings = dict[Iri, CompiledSubscription]
-_ByAttribute = dict[Iri | None, _Postings]
 _TIMES = frozenset({"createdAt", "modifiedAt", "attributes"})
+
+
+class _ByAttribute(dict[Iri | None, _Postings]):
+    """What of the index one key of entities leads to.
+
+    Attributes:
+        recent: the last changes that led here, whatever attributes they were of.
+    """
+
+    __slots__ = ("recent",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recent = Ring()
 
 
 @dataclass(slots=True)
@@ -47,7 +61,7 @@ class _TenantIndex:
 
     by_type: dict[Iri, _ByAttribute] = field(default_factory=dict)
     by_id: dict[Iri, _ByAttribute] = field(default_factory=dict)
-    of_all: _ByAttribute = field(default_factory=dict)
+    of_all: _ByAttribute = field(default_factory=_ByAttribute)
 
     def candidates(self, entity: ExpandedEntity) -> list[_ByAttribute]:
         """Return the parts of the index that an entity's id and types lead to."""
@@ -81,20 +95,23 @@ class SubscriptionMatcher:
     def __init__(self) -> None:
         self._tenants: dict[Tenant, _TenantIndex] = {}
         self._compiled: dict[tuple[Tenant, Iri], CompiledSubscription] = {}
+        self._candidates = Candidates()
         self.counts: Counter[str] = Counter()
 
     def put(self, tenant: Tenant, subscription_id: Iri, compiled: Any) -> None:
         """See `Matcher.put`; one that is paused or periodic is held out of the index."""
         self.discard(tenant, subscription_id)
-        if not isinstance(compiled, CompiledSubscription) or not compiled.active:
+        if not isinstance(compiled, CompiledSubscription):
             return
         if compiled.periodic is not None:
             return
         self._compiled[tenant, subscription_id] = compiled
+        if not compiled.active:
+            return
         index = self._tenants.setdefault(tenant, _TenantIndex())
         watched = compiled.watched or (None,)
         for part, key in index.homes(compiled):
-            by_attribute: _ByAttribute = part.setdefault(key, {})
+            by_attribute: _ByAttribute = part.setdefault(key, _ByAttribute())
             for attribute in watched:
                 by_attribute.setdefault(attribute, {})[subscription_id] = compiled
 
@@ -102,6 +119,9 @@ class SubscriptionMatcher:
         """See `Matcher.discard`."""
         compiled = self._compiled.pop((tenant, subscription_id), None)
         if compiled is None:
+            return
+        self._candidates.forget(compiled)
+        if not compiled.active:
             return
         index = self._tenants[tenant]
         for part, key in index.homes(compiled):
@@ -122,18 +142,38 @@ class SubscriptionMatcher:
         parts = index.candidates(entity)
         if not parts:
             return ()
+        for part in parts:
+            part.recent.append(event)
         changes = Changes.of(event)
         found = _found(parts, changes.by_attribute)
         if not found:
             return ()
         rendered: dict[str, bytes | None] = {}
         deliveries = []
+        note = self._candidates.note
         for compiled in found.values():
             delivery = self._deliver(event, entity, changes, compiled, rendered, read)
-            if delivery is not None:
+            if delivery is None:
+                note(compiled, event, None)
+            else:
+                note(compiled, event, delivery.id)
                 deliveries.append(delivery)
         self.counts["matched"] += len(deliveries)
         return deliveries
+
+    def compiled(self, tenant: Tenant, subscription_id: Iri) -> CompiledSubscription | None:
+        """Return a subscription as it is matched, or would be if it were not paused."""
+        return self._compiled.get((tenant, subscription_id))
+
+    def candidates(self, tenant: Tenant, compiled: CompiledSubscription) -> list[Candidate]:
+        """Return the last changes that a subscription was or might have been notified of.
+
+        Those of other attributes than it watches are among them. May be called in any thread.
+        """
+        index = self._tenants.get(tenant)
+        homes = index.homes(compiled) if index is not None else iter(())
+        parts = [part[key] for part, key in homes if key in part]
+        return merged(self._candidates.of(compiled), *(part.recent.last() for part in parts))
 
     def _deliver(
         self,

@@ -100,6 +100,10 @@ class Notifier:
             finally:
                 await self._stop(run, tasks)
 
+    def lane(self, entry: Entry) -> Lane | None:
+        """Return where notifications of a subscription wait, if they or their endpoint have to."""
+        return None if self._run is None else self._run.intake.lanes.get(entry.target.lane)
+
     def gauges(self) -> Mapping[str, float]:
         """Return what is counted, and how much waits in memory."""
         found = {f"notifications_{name}": float(self._counts[name]) for name in _COUNTED}
@@ -234,9 +238,13 @@ class Notifier:
 
     async def _send(self, target: Target, parcel: Parcel) -> Failure | None:
         parcel.attempts += 1
+        return await self.send(target, parcel.body)
+
+    async def send(self, target: Target, body: bytes) -> Failure | None:
+        """Make one attempt to send a notification; None when it arrived."""
         try:
             endpoint = self._http if target.mqtt is None else self._mqtt
-            return await endpoint.send(target, parcel.body)
+            return await endpoint.send(target, body)
         except Exception as error:  # noqa: BLE001 - the lane must outlive one notification
             _log.exception("sending to %s failed here", target.lane)
             return Failure(f"the broker failed: {type(error).__name__}")
@@ -246,6 +254,7 @@ class Notifier:
     ) -> None:
         """Try again later, or give up when that was tried often enough or for too long."""
         self._counts["failed_attempts"] += 1
+        entry.last_error = failure.reason
         policy, parcel = self._policy, strand.parcel()
         now = asyncio.get_running_loop().time()
         if not failure.refused and lane.breaker.failed(now):

@@ -103,6 +103,7 @@ class Entry:
         problem: why it is not matched, such as an @context that cannot be had; None if it is.
         durable: false while its creation is being written: it is not served yet.
         not_before: the moment of the event loop's clock before which nothing is sent (throttling).
+        last_error: why the last attempt that failed did; not kept over a restart.
         lane: the endpoint at which its notifications wait.
         backlog: what waits in the outbox alone.
         compiled: what is matched; None while there is a problem.
@@ -116,6 +117,7 @@ class Entry:
     problem: str | None = None
     durable: bool = True
     not_before: float = 0.0
+    last_error: str | None = None
     lane: str = ""
     backlog: Backlog = field(default_factory=Backlog)
     compiled: CompiledSubscription | None = None

@@ -166,16 +166,17 @@ class Scheduler:
         compiled = entry.compiled
         if compiled is None or compiled.periodic is None:
             return
-        offset = 0
-        while found := await self._entities.query(
-            entry.tenant, compiled.periodic, limit=_ENTITIES, offset=offset
-        ):
-            data = await self._data(entry, compiled.form, found)
+        offset, more = 0, True
+        while more:
+            page = await self._entities.query(
+                entry.tenant, compiled.periodic, limit=_ENTITIES, offset=offset, reader=entry.id
+            )
+            data = await self._data(entry, compiled.form, page.entities)
             if data is not None:
                 at = format_timestamp(self._clock())
                 notification_id, body = envelope(entry.id, at, data)
                 yield Delivery(notification_id, entry.tenant, entry.id, "", body, at)
-            offset += _ENTITIES
+            offset, more = offset + _ENTITIES, page.more
 
     async def _data(
         self, entry: Entry, form: NotificationForm, found: list[StoredEntity]

@@ -41,7 +41,7 @@ def _selector(selector: Selector, names: LdContext, where: str) -> EntitySelecto
     )
 
 
-def keys(
+def index_keys(
     selectors: tuple[EntitySelector, ...],
 ) -> tuple[frozenset[Iri] | None, frozenset[Iri] | None]:
     """Return the types, or else the ids, that an entity must have one of."""

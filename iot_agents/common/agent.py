@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from iot_agents.common.waiting_room import WaitingRoom
 from iot_agents.settings import Settings
 
 Clock = Callable[[], datetime]
+_log = logging.getLogger(__name__)
 _CLIENT_ID = "mqtt/client-id"
 
 
@@ -42,7 +45,10 @@ class Agent:
     async def sweep(self) -> NoReturn:
         """Give up what is too old and too much, now and again."""
         while True:
-            await self.sweep_once()
+            try:
+                await self.sweep_once()
+            except sqlite3.Error as error:
+                _log.warning("nothing could be swept out of the %s spool: %s", self.name, error)
             await asyncio.sleep(self.sweep_interval)
 
     async def sweep_once(self) -> None:

@@ -18,7 +18,7 @@ _HELP = {
     "warnings": "Attributes left out and rules of a model broken, in measures that were accepted",
     "spooled": "Measures put into the spool",
     "delivered": "Spooled measures that the broker took",
-    "dropped": "Measures given up because of their age, or pushed out of a full list",
+    "dropped": "Measures given up: too old, pushed out of a full list, or QoS 0 without room",
     "dead_letters": "Entities the broker refused as bad data",
     "retries": "Requests to the broker that were or will be repeated",
     "unauthorized": "Requests without a valid token",

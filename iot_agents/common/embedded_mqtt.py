@@ -23,6 +23,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 from amqtt.broker import Broker, BrokerContext
@@ -157,6 +158,14 @@ class _Broker(Broker):  # type: ignore[misc] # amqtt says nothing of its types
         return port
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 @asynccontextmanager
 async def embedded_broker(
     host: str, port: int, accept: Accept, acknowledged: Callable[[], None]
@@ -167,6 +176,8 @@ async def embedded_broker(
         port: 0 takes a free one.
         acknowledged: called for every message a publisher was told we have.
     """
+    if not is_loopback(host):
+        _log.warning("the embedded MQTT broker takes messages of everyone who reaches %s", host)
     # A line per connection and per packet says nothing to an operator.
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     listener = ListenerConfig(bind=f"{host}:{port}", max_connections=_MAX_CONNECTIONS)

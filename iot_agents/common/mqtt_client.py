@@ -15,7 +15,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from functools import partial
+from typing import NoReturn, cast
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -32,6 +33,9 @@ _log = logging.getLogger(__name__)
 _REFUSED = 0x80
 # 0x84 and, from servers older than MQTT 5, 1: the server does not speak the version asked for.
 _UNSUPPORTED_VERSION = {0x84, 1}
+_FIVE = aiomqtt.ProtocolVersion.V5
+_THREE = aiomqtt.ProtocolVersion.V311
+_OTHER = {_FIVE: _THREE, _THREE: _FIVE}
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _RECEIVE_MAXIMUM = 65_535
 
@@ -56,6 +60,7 @@ class MqttOptions:
         version: `auto`, `5` or `3.1.1`.
         share: name of a shared subscription; empty for none.
         in_flight: messages to take before one of them is durable.
+        max_queued: messages of QoS 0 to hold, which no server holds back for us; more are dropped.
         session_expiry: seconds the server shall keep our messages while we are away.
         tls: for `mqtts://`; None is the system's trust.
     """
@@ -66,27 +71,51 @@ class MqttOptions:
     version: str = "auto"
     share: str = ""
     in_flight: int = 1000
+    max_queued: int = 50_000
     session_expiry: int = 604_800
     tls: ssl.SSLContext | None = None
     timeout: float = 10.0
     backoff: Backoff = field(default_factory=Backoff)
 
 
+class _Queue(asyncio.Queue[aiomqtt.Message]):
+    """aiomqtt's queue of what arrived, which tells when it was full."""
+
+    def __init__(self, dropped: Callable[[], None], maxsize: int = 0) -> None:
+        super().__init__(maxsize)
+        self._dropped = dropped
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        try:
+            super().put_nowait(item)
+        except asyncio.QueueFull:
+            self._dropped()
+            raise
+
+
 class MqttSource:
     """A subscription that outlives its connections."""
 
     def __init__(
-        self, options: MqttOptions, accept: Accept, acknowledged: Callable[[], None]
+        self,
+        options: MqttOptions,
+        accept: Accept,
+        *,
+        acknowledged: Callable[[], None],
+        dropped: Callable[[], None],
     ) -> None:
         """Bind a subscription to what takes its messages.
 
         Args:
             acknowledged: called for every message the server was told we have.
+            dropped: called for every message that there was no room for.
         """
         self._options = options
         self._accept = accept
         self._acknowledged = acknowledged
-        self._version = _first_version(options.version)
+        self._dropped = dropped
+        self._version = _THREE if options.version == "3.1.1" else _FIVE
+        self._agreed = False
         self.subscribed = asyncio.Event()
         """Set while connected and subscribed."""
         self.trouble = "not connected yet"
@@ -100,6 +129,7 @@ class MqttSource:
                 async with self._connection() as client:
                     await self._subscribe(client)
                     failures, self.trouble = 0, ""
+                    self._agreed = True
                     self.subscribed.set()
                     _log.info("subscribed to %s", ", ".join(self._options.topics))
                     await self._consume(client)
@@ -115,13 +145,9 @@ class MqttSource:
         self.trouble = f"MQTT server: {error}"
         if failures == 1:
             _log.warning("no connection to the MQTT server: %s", error)
-        if self._options.version != "auto":
-            return
-        reason = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
-        code = reason.value if isinstance(reason, ReasonCode) else reason
-        if code in _UNSUPPORTED_VERSION:
-            self._version = aiomqtt.ProtocolVersion.V311
-            _log.info("the MQTT server does not speak MQTT 5; using 3.1.1")
+        if self._options.version == "auto" and not self._agreed and _may_be_the_version(error):
+            self._version = _OTHER[self._version]
+            _log.info("trying MQTT %s", "5" if self._version is _FIVE else "3.1.1")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
@@ -129,7 +155,7 @@ class MqttSource:
         address = urlsplit(options.url)
         if address.scheme not in _DEFAULT_PORTS:
             raise aiomqtt.MqttError(f"{address.scheme!r} is neither mqtt nor mqtts")
-        five = self._version is aiomqtt.ProtocolVersion.V5
+        five = self._version is _FIVE
         client = aiomqtt.Client(
             address.hostname or "localhost",
             address.port or _DEFAULT_PORTS[address.scheme],
@@ -142,6 +168,8 @@ class MqttSource:
             properties=self._connect_properties() if five else None,
             tls_context=self._tls() if address.scheme == "mqtts" else None,
             timeout=options.timeout,
+            max_queued_incoming_messages=max(options.max_queued, options.in_flight),
+            queue_type=cast("type[_Queue]", partial(_Queue, self._dropped)),
         )
         client._client.manual_ack_set(True)  # noqa: SLF001 - see the module's docstring
         async with client:
@@ -157,7 +185,7 @@ class MqttSource:
         return self._options.tls or ssl.create_default_context()
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
-        five = self._version is aiomqtt.ProtocolVersion.V5
+        five = self._version is _FIVE
         share = f"$share/{self._options.share}/" if self._options.share else ""
         for topic in self._options.topics:
             if five:
@@ -198,5 +226,13 @@ class MqttSource:
                 self._acknowledged()
 
 
-def _first_version(version: str) -> aiomqtt.ProtocolVersion:
-    return aiomqtt.ProtocolVersion.V311 if version == "3.1.1" else aiomqtt.ProtocolVersion.V5
+def _may_be_the_version(error: BaseException) -> bool:
+    """Tell whether a failed connection may be due to the version of MQTT.
+
+    Servers that know no better refuse, hang up, or wait for more of what they do not understand.
+    """
+    if isinstance(error, aiomqtt.MqttCodeError):
+        code = error.rc.value if isinstance(error.rc, ReasonCode) else error.rc
+        return code in _UNSUPPORTED_VERSION
+    # aiomqtt hides the cause when there was not even a connection.
+    return not isinstance(error.__context__, OSError) or isinstance(error.__context__, TimeoutError)

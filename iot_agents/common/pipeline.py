@@ -8,7 +8,8 @@ of these is on disk before its source hears of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -18,10 +19,10 @@ from broker.core.timestamps import format_timestamp
 from iot_agents.common.constants import Constants, without
 from iot_agents.common.counters import Counters
 from iot_agents.common.dead_letters import DeadLetter, DeadLetters
-from iot_agents.common.making import Maker, merged
+from iot_agents.common.making import Made, Maker, merged
 from iot_agents.common.mapping import model
 from iot_agents.common.mapping.codec import PayloadError
-from iot_agents.common.measure import Measure, Outcome, Ticket
+from iot_agents.common.measure import Measure, NotDurable, Outcome, Ticket
 from iot_agents.common.plans import Plan, Plans, Unusable
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
@@ -69,13 +70,24 @@ class Pipeline:
 
         Raises:
             SpoolFull: the measure was not taken.
+            NotDurable: likewise, because the disk fails.
         """
-        if wait:
-            await self._outlets.spool.room()
-        try:
-            known = await self._registry.find(measure.device_id.lower(), measure.apikey)
-        except AmbiguousDevice as error:
-            return self._keep_waiting(measure, str(error))
+        while True:
+            if wait:
+                await self._outlets.spool.room()
+            try:
+                known = await self._registry.find(measure.device_id.lower(), measure.apikey)
+                return self._find_way(measure, known)
+            except AmbiguousDevice as error:
+                return self._keep_waiting(measure, str(error))
+            except sqlite3.Error as error:
+                raise NotDurable(f"the registry cannot be read: {error}") from error
+            except SpoolFull:
+                # Another source may have taken the room meanwhile.
+                if not wait:
+                    raise
+
+    def _find_way(self, measure: Measure, known: Known | None) -> Ticket:
         if known is None:
             return self._keep_waiting(measure, "nobody has provisioned this device")
         try:
@@ -99,26 +111,26 @@ class Pipeline:
 
     def _take(self, measure: Measure, known: Known) -> Ticket:
         plan = self._plans.of(known)
-        if plan.mapping is not None:
-            mapping, payload = plan.mapping, _members(plan, measure)
-        else:
-            found = self._plans.find(plan, measure)
-            if found is None:
-                return self._keep_waiting(measure, "no mapping accepts this payload")
-            mapping, payload = found, measure.payload
+        mapping = plan.mapping or self._plans.find(plan, measure)
+        if mapping is None:
+            return self._keep_waiting(measure, "no mapping accepts this payload")
+        payload = measure.payload if plan.mapping is None else _members(plan, measure)
+        made = self._maker.make(mapping, payload, measure.device_id, plan.device)
+        return self._put(measure, known, plan, made)
+
+    def _put(self, measure: Measure, known: Known, plan: Plan, made: Made) -> Ticket:
         who, tenant = measure.device_id, known.device.service
-        made = self._maker.make(mapping, payload, who, plan.device)
         due = self._constants.due(known)
         entities = self._with_constants(made.entities, plan, measure, due=due)
         refused = "; ".join(made.refused)
-        if not entities:
-            if refused:
-                raise Unusable(refused)
-            self._counters.ignored += 1
-            return Ticket(Outcome.IGNORED, reason="the measure says nothing that is mapped")
         if refused:
             # Before the entry, so that it is on disk when the entry is.
-            self.reject(who, measure.raw, refused, tenant=tenant)
+            rejection = self.reject(who, measure.raw, refused, tenant=tenant)
+            if not entities:
+                return rejection
+        if not entities:
+            self._counters.ignored += 1
+            return Ticket(Outcome.IGNORED, reason="the measure says nothing that is mapped")
         moment = measure.moment.timestamp()
         entry = Entry(tenant, who, entities, key=measure.key, moment=moment)
         stored = self._outlets.spool.put(entry)
@@ -153,11 +165,10 @@ class Pipeline:
         return format_timestamp(self._clock())
 
 
-def _members(plan: Plan, measure: Measure) -> dict[str, Any]:
+def _members(plan: Plan, measure: Measure) -> Mapping[str, Any]:
+    members = measure.members
     if plan.codec is not None and measure.data is not None:
         members = plan.codec.decode(measure.data, measure.port)
-    else:
-        members = dict(measure.members)
     if not members:
         raise Unusable("neither the device's codec nor the network decoded its bytes")
     moment = format_timestamp(measure.moment)

@@ -8,6 +8,8 @@ mistake is answered with its place; `fiware-service` may be empty, which is the 
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CheckExpressions = Callable[[Mapping[str, Any]], None]
 """Raises InvalidExpression when what is in force for a device cannot be compiled."""
 
+_log = logging.getLogger(__name__)
 _ALL_PATHS = "/*"
 _DEFAULT_TYPE = "Thing"
 _MAX_PAGE = 1000
@@ -195,11 +198,19 @@ class Provisioning:
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         answer = await handler(request)
+    except sqlite3.Error as error:
+        _log.exception("the registry failed")
+        failure = ProvisioningError(f"the registry failed: {type(error).__name__}")
+        answer = _problem(failure)
     except ProvisioningError as error:
-        answer = web.json_response({"name": error.name, "message": str(error)}, status=error.status)
+        answer = _problem(error)
     if _CORRELATOR in request.headers:
         answer.headers[_CORRELATOR] = request.headers[_CORRELATOR]
     return answer
+
+
+def _problem(error: ProvisioningError) -> web.Response:
+    return web.json_response({"name": error.name, "message": str(error)}, status=error.status)
 
 
 def _place(request: web.Request, *, all_paths: bool = False) -> _Place:

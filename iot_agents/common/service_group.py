@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,11 +44,12 @@ def in_force(device: Device, group: ServiceGroup | None) -> dict[str, Any]:
 
 
 def _merge(
-    inherited: Iterable[Attribute | StaticAttribute], own: Iterable[Attribute | StaticAttribute]
+    inherited: Iterable[Attribute | StaticAttribute], own: Sequence[Attribute | StaticAttribute]
 ) -> list[Mapping[str, Any]]:
-    merged = {_key(attribute): document_of(attribute) for attribute in inherited}
-    merged.update((_key(attribute), document_of(attribute)) for attribute in own)
-    return list(merged.values())
+    """Return a device's elements and then those of its group that it does not replace."""
+    replaced = {_key(attribute) for attribute in own}
+    kept = [attribute for attribute in inherited if _key(attribute) not in replaced]
+    return [document_of(attribute) for attribute in (*own, *kept)]
 
 
 def _key(attribute: Attribute | StaticAttribute) -> str:

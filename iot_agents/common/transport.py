@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,15 @@ from iot_agents.common.window import Window
 
 _log = logging.getLogger(__name__)
 
+# What can go wrong with a request: no answer, an error, or an answer no NGSI-LD broker gives.
+_FAILURES = (
+    BrokerUnreachable,
+    BrokerRefused,
+    msgspec.DecodeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
 # Anything else (401, 404, 415, 500 …) is a broker or a setting that is wrong, not the data.
 _BAD_DATA = {400, 409, 413, 422}
 _NOT_FOUND = 404
@@ -106,7 +116,10 @@ class Sender:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_spool(), name="spool-watch")
             while True:
-                await self._fill()
+                try:
+                    await self._fill()
+                except sqlite3.Error as error:
+                    await self._outage(error)
                 rows = self._window.take(self._pace.batch) if self._may_send() else []
                 if rows:
                     self._sending += 1
@@ -146,15 +159,14 @@ class Sender:
             for entity_id, entity in zip(row.ids, _ENTITIES.decode(row.body), strict=True)
         ]
         try:
-            answer = await self._send(items)
-        except (BrokerUnreachable, BrokerRefused) as error:
+            await self._settle(rows, items, await self._send(items))
+        except (*_FAILURES, sqlite3.Error) as error:
             await self._outage(error)
             self._window.put_back(rows)
         else:
             if self._failures:
                 _log.info("the broker takes measures again")
             self._failures, self.trouble = 0, ""
-            await self._settle(rows, items, answer)
         finally:
             self._sending -= 1
             self._wake.set()
@@ -216,16 +228,21 @@ class Sender:
         self._window.put_back((row,))
         self._wake.set()
 
-    async def _outage(self, error: BrokerUnreachable | BrokerRefused) -> None:
+    async def _outage(self, error: Exception) -> None:
         self._failures += 1
         self._counters.retries += 1
-        self.trouble = str(error)
+        self.trouble = str(error) or repr(error)
         if self._failures == 1:
-            _log.warning("the broker takes no measures, they stay in the spool: %s", error)
-        delay = self._pace.backoff.delay(self._failures)
-        if isinstance(error, BrokerRefused) and error.retry_after is not None:
-            delay = max(delay, min(error.retry_after, _LONGEST_RETRY_AFTER))
-        await asyncio.sleep(delay)
+            _log.warning("measures stay in the spool: %s", self.trouble)
+        await asyncio.sleep(wait_after(error, self._failures, self._pace.backoff))
+
+
+def wait_after(error: Exception, failures: int, backoff: Backoff) -> float:
+    """Return how long to wait after a failed request; the broker may ask for more than usual."""
+    wait = backoff.delay(failures)
+    if isinstance(error, BrokerRefused) and error.retry_after is not None:
+        return max(wait, min(error.retry_after, _LONGEST_RETRY_AFTER))
+    return wait
 
 
 async def _delete(client: Client, items: Sequence[_Item]) -> None:

@@ -74,13 +74,17 @@ def decode_uplink(event: str, payload: bytes, clock: Callable[[], datetime]) -> 
         up = msgspec.convert(document, _Up)
     except msgspec.DecodeError as error:
         raise BadUplink(f"not an uplink of ChirpStack v4: {error}") from error
-    dev_eui = up.device_info.dev_eui.lower()
-    if not _EUI.fullmatch(dev_eui):
-        raise BadUplink(f"{dev_eui!r:.40} is not a device EUI")
     if not up.f_port:
         raise NoMeasure("MAC commands only")
     if up.join_server_context:
         raise BadUplink("encrypted payload: the network server has no application session key")
+    return _uplink(up, document, _moment(up.time) if up.time else clock())
+
+
+def _uplink(up: _Up, document: dict[str, Any], moment: datetime) -> Uplink:
+    dev_eui = up.device_info.dev_eui.lower()
+    if not _EUI.fullmatch(dev_eui):
+        raise BadUplink(f"{dev_eui!r:.40} is not a device EUI")
     return Uplink(
         format=FORMAT,
         dev_eui=dev_eui,
@@ -88,7 +92,7 @@ def decode_uplink(event: str, payload: bytes, clock: Callable[[], datetime]) -> 
         session=up.dev_addr.lower(),
         f_cnt=up.f_cnt,
         f_port=up.f_port,
-        time=_moment(up.time) if up.time else clock(),
+        time=moment,
         document=document,
         data=_bytes(up.data),
         decoded=up.object,

@@ -33,7 +33,7 @@ class LorawanTransport:
         clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
-        self._topics = [_pattern(topic) for topic in settings.topics]
+        self._topics = [topic_pattern(topic) for topic in settings.topics]
         self._pipeline = pipeline
         self._counters = counters
         self._clock = clock
@@ -48,6 +48,10 @@ class LorawanTransport:
     def acknowledged(self) -> None:
         """Count a message whose source was told that we have it."""
         self._counters.acknowledged += 1
+
+    def dropped(self) -> None:
+        """Count a message that was lost because it came without any flow control."""
+        self._counters.dropped += 1
 
     def routes(self) -> list[web.RouteDef]:
         """Return the HTTP interface; without a token there is none."""
@@ -94,7 +98,7 @@ class LorawanTransport:
         return await self._pipeline.submit(measure_of(uplink, topic, payload), wait=wait)
 
 
-def _pattern(topic_filter: str) -> re.Pattern[str]:
+def topic_pattern(topic_filter: str) -> re.Pattern[str]:
     """Return an MQTT topic filter as a regular expression."""
     levels = topic_filter.split("/")
     parts = ["[^/]*" if level == "+" else re.escape(level) for level in levels]

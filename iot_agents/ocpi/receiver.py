@@ -9,6 +9,7 @@ nothing or an error sends it again.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -94,7 +95,7 @@ class Receiver:
             refusal = Refusal(Status.INVALID_PARAMETERS, str(error))
         except UnknownObject as error:
             refusal = Refusal(Status.UNKNOWN_LOCATION, str(error))
-        except (SpoolFull, NotDurable) as error:
+        except (SpoolFull, NotDurable, sqlite3.Error) as error:
             refusal = Refusal(Status.SERVER_ERROR, str(error), http=503)
         return self._refuse(request, refusal)
 

@@ -1,9 +1,9 @@
 """Where observations enter a role: applied one after the other, durable before they are answered.
 
-One task owns the engine. It takes all that waits, applies it, and commits what follows from it in
-one transaction, so that many small notifications share one fsync. When that fails, the engine is
-built again from the journal and each part is applied alone, so that only the one at fault fails;
-when the file itself fails, all do.
+One task owns the engine. It takes all that waits and, in the thread of the file, applies it and
+commits what follows from it in one transaction, so that many small notifications share one fsync.
+When that fails, the engine is built again from the journal and each part is applied alone, so that
+only the one at fault fails; when the file itself fails, all do.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from subscribers.common.engine import Count, Engine
+from subscribers.common.engine import Changes, Count, Engine
 from subscribers.common.instants import Instant
-from subscribers.common.journal import Journal, write_position
+from subscribers.common.journal import Journal, commit, write_position
 from subscribers.common.observations import Observation
 from subscribers.common.stream_clock import StreamClock
 
@@ -159,27 +159,36 @@ class Intake:
                     queued.done.set_exception(NotTaken(str(error)))
 
     async def _apply(self, batch: Sequence[_Queued]) -> None:
-        if self._engine is None:
-            self._engine = await self._journal.read(self._build)
-            if self.started:
-                self._start(self._engine)
-        engine = self._engine
-        self._engine = None  # until the commit has succeeded it holds what the journal does not
+        steps = [queued.step for queued in batch]
+        changes = await self._journal.run(lambda connection: self._step(connection, steps))
+        self.counts.update(changes.counts)
+        if changes.statements:
+            self._committed()
         for queued in batch:
-            queued.step(engine)
+            if not queued.done.done():  # its caller may have gone
+                queued.done.set_result(None)
+
+    def _step(self, connection: sqlite3.Connection, steps: Sequence[Step]) -> Changes:
+        """Apply steps and commit what follows, in the file's thread, where work may take long."""
+        engine = self._engine or self._build_again(connection)
+        self._engine = None  # until the commit has succeeded it holds what the journal does not
+        for step in steps:
+            step(engine)
         if self.started and self._clock.running:
             engine.advance(self._clock.now(), self._clock.wall())
         changes = engine.drain()
         if changes.statements:
             position = self._clock.position()
             clock = () if position is None else (write_position(position),)
-            await self._journal.commit((*changes.statements, *clock))
-            self._committed()
+            commit(connection, (*changes.statements, *clock))
         self._engine = engine
-        self.counts.update(changes.counts)
-        for queued in batch:
-            if not queued.done.done():  # its caller may have gone
-                queued.done.set_result(None)
+        return changes
+
+    def _build_again(self, connection: sqlite3.Connection) -> Engine:
+        engine = self._build(connection)
+        if self.started:
+            self._start(engine)
+        return engine
 
     def _start(self, engine: Engine) -> None:
         engine.start(self._clock.now() if self._clock.running else None)

@@ -37,7 +37,7 @@ CREATE TABLE refused (
 
 
 class JournalUnusable(Exception):
-    """The file belongs to another process, or to a newer version of the product."""
+    """The file belongs to another process or a newer version of the product, or is none of ours."""
 
 
 class Journal:
@@ -70,13 +70,10 @@ class Journal:
         Raises:
             sqlite3.Error: nothing was written.
         """
-        await self._run(lambda connection: _commit(connection, statements))
+        await self.run(lambda connection: commit(connection, statements))
 
-    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what a function reads from the file."""
-        return await self._run(query)
-
-    async def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what a function of the connection returns; it runs in the file's thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, job, self._connection)
 
@@ -102,7 +99,12 @@ def write_digest(name: str, digest: str) -> Statement:
     return "REPLACE INTO definitions VALUES (?, ?)", (name, digest)
 
 
-def _commit(connection: sqlite3.Connection, statements: Iterable[Statement]) -> None:
+def commit(connection: sqlite3.Connection, statements: Iterable[Statement]) -> None:
+    """Execute statements in one transaction; for use in the file's thread.
+
+    Raises:
+        sqlite3.Error: nothing was written.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         for sql, parameters in statements:
@@ -125,9 +127,10 @@ def _open(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection, path, migrations)
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         connection.close()
-        raise JournalUnusable(f"{path}: {error}; is another process using it?") from error
+        hint = "; is another process using it?" if "locked" in str(error) else ""
+        raise JournalUnusable(f"{path}: {error}{hint}") from error
     except BaseException:
         connection.close()
         raise
@@ -140,4 +143,4 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[st
         raise JournalUnusable(f"{path}: made by a newer version ({version} > {len(migrations)})")
     missing = [statement for script in migrations[version:] for statement in script.split(";")]
     marker = f"PRAGMA user_version = {len(migrations)}"
-    _commit(connection, [(statement, ()) for statement in (*missing, marker)])
+    commit(connection, [(statement, ()) for statement in (*missing, marker)])

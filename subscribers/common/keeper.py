@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
 
+import msgspec
+
 from broker.client import BrokerRefused, BrokerUnreachable, Client
 from broker.core.errors import BadRequestData
 from subscribers.common.backoff import wait_after
@@ -34,7 +36,8 @@ _PAGE: Final = 100
 _POLL: Final = 0.2
 _CONFLICT: Final = 409
 _NOT_FOUND: Final = 404
-_RETRIED: Final = (BrokerUnreachable, BrokerRefused, Overloaded, NotTaken)
+_NO_ANSWER: Final = (BrokerUnreachable, BrokerRefused, msgspec.DecodeError)
+_RETRIED: Final = (*_NO_ANSWER, Overloaded, NotTaken)
 _NEVER: Final = Instant(-(2**63))
 
 
@@ -266,7 +269,7 @@ class Keeper:
                 if found not in wanted:
                     await self._client.delete_subscription(found)
                     _log.info("%s is deleted: nothing needs it any more", found)
-        except (BrokerUnreachable, BrokerRefused) as error:
+        except _NO_ANSWER as error:
             _log.warning("unneeded subscriptions cannot be deleted: %s", error)
             return False
         return True
@@ -278,7 +281,8 @@ class Keeper:
             page = await self._client.request(
                 "GET", "/subscriptions", params={"limit": str(_PAGE), "offset": str(offset)}
             )
-            found += [item["id"] for item in page if item["id"].startswith(self._prefix)]
+            ids = [str(item.get("id")) for item in page]
+            found += [found_id for found_id in ids if found_id.startswith(self._prefix)]
             if len(page) < _PAGE:
                 return found
             offset += len(page)

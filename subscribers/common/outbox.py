@@ -41,6 +41,7 @@ class Operation(Enum):
     UPSERT = "upsert"
 
 
+_RETRIED: Final = (BrokerUnreachable, BrokerRefused, msgspec.DecodeError, sqlite3.Error)
 _HARMLESS: Final = {Operation.CREATE: 409, Operation.APPEND: 404}
 """The refusal that leaves nothing to do: it was created before, it has been deleted since."""
 
@@ -89,7 +90,7 @@ class Outbox:
 
     async def waiting(self) -> int:
         """Return how many writes wait."""
-        return await self._journal.read(
+        return await self._journal.run(
             lambda connection: int(connection.execute("SELECT count(*) FROM outbox").fetchone()[0])
         )
 
@@ -98,25 +99,25 @@ class Outbox:
         failures = 0
         while True:
             self._more.clear()
-            rows = await self._journal.read(_head)
-            if not rows:
-                await self._more.wait()
-                continue
             try:
-                await self._send(rows)
-            except (BrokerUnreachable, BrokerRefused) as error:
+                rows = await self._journal.run(_head)
+                if rows:
+                    await self._send(rows)
+            except _RETRIED as error:
                 failures += 1
                 self._tell(error, failures)
                 await asyncio.sleep(wait_after(failures, error))
             else:
                 failures = 0
                 self.problem = ""
+                if not rows:
+                    await self._more.wait()
 
     def _tell(self, error: Exception, failures: int) -> None:
         self.counts["retried"] += 1
-        self.problem = f"writes wait for the broker: {error}"
+        self.problem = f"writes wait: {error}"
         if failures == 1:
-            _log.warning("writes wait until the broker takes them: %s", error)
+            _log.warning("writes to the broker wait: %s", error)
 
     async def _send(self, rows: Sequence[_Row]) -> None:
         """Send the first rows, as many as can go together."""

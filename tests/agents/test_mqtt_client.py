@@ -29,9 +29,13 @@ class Disk:
         self.payloads: list[bytes] = []
         self.tickets: list[asyncio.Future[bool]] = []
         self.acknowledgements = 0
+        self.drops = 0
+        self.open = asyncio.Event()
+        self.open.set()
         self._changed = asyncio.Event()
 
     async def accept(self, _topic: str, payload: bytes) -> Ticket:
+        await self.open.wait()
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if self.durable:
             stored.set_result(True)
@@ -43,6 +47,16 @@ class Disk:
     def acknowledged(self) -> None:
         self.acknowledgements += 1
         self._changed.set()
+
+    def drop(self) -> None:
+        self.drops += 1
+        self._changed.set()
+
+    async def dropped(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.drops < count:
+                self._changed.clear()
+                await self._changed.wait()
 
     async def took(self, count: int) -> list[bytes]:
         async with asyncio.timeout(10):
@@ -66,7 +80,7 @@ def options(url: str, **more: object) -> MqttOptions:
 @asynccontextmanager
 async def source(given: MqttOptions, disk: Disk) -> AsyncIterator[MqttSource]:
     """Run a source until the block ends, as a process would that is then stopped."""
-    running = MqttSource(given, disk.accept, disk.acknowledged)
+    running = MqttSource(given, disk.accept, acknowledged=disk.acknowledged, dropped=disk.drop)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(running.run())
         async with asyncio.timeout(10):
@@ -188,6 +202,23 @@ async def test_no_more_messages_are_taken_than_may_be_in_flight(server: Mosquitt
 
 
 @needs_mosquitto
+async def test_what_comes_without_flow_control_and_finds_no_room_is_counted(
+    server: Mosquitto,
+) -> None:
+    disk = Disk()
+    disk.open.clear()
+    limits = options(server.url, in_flight=1, max_queued=3)
+    async with source(limits, disk), publisher(server.url) as client:
+        for number in range(10):
+            await client.publish("up/1", str(number), qos=0)
+        await disk.dropped(10 - 3 - 1)  # one is being taken, three wait
+        disk.open.set()
+        await disk.took(10 - disk.drops)
+
+        assert disk.drops + len(disk.payloads) == 10
+
+
+@needs_mosquitto
 async def test_two_instances_share_the_load(server: Mosquitto) -> None:
     first, second = Disk(), Disk()
     async with (
@@ -211,6 +242,44 @@ async def test_a_server_of_mqtt_3_is_found_out_and_spoken_to() -> None:
             await client.publish("up/1", b"hello", qos=1)
 
             assert await disk.took(1) == [b"hello"]
+
+
+async def test_a_server_that_hangs_up_on_mqtt_5_is_spoken_to_in_the_older_version() -> None:
+    async with (
+        embedded_broker("127.0.0.1", 0, Disk().accept, lambda: None) as url,
+        hanging_up_on_mqtt_5(url) as picky,
+    ):
+        disk = Disk()
+        async with source(options(picky, timeout=0.3), disk), publisher(url) as client:
+            await client.publish("up/1", b"hello", qos=1)
+
+            assert await disk.took(1) == [b"hello"]
+
+
+@asynccontextmanager
+async def hanging_up_on_mqtt_5(url: str) -> AsyncIterator[str]:
+    """Stand before a server and close every connection that begins with MQTT 5."""
+    behind = urlsplit(url)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readexactly(9)
+        if head[8] == 5:
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection(behind.hostname, behind.port)
+        back.write(head)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_copy(reader, back))
+            group.create_task(_copy(there, writer))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
 
 
 async def test_the_embedded_broker_acknowledges_a_publisher_when_the_message_is_durable() -> None:
@@ -267,6 +336,20 @@ async def test_the_embedded_broker_hangs_up_on_a_message_it_cannot_keep() -> Non
         async with publisher(url) as client:
             await client.publish("up/1", b"one", qos=1)
         assert disk.acknowledgements == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "warns"),
+    [("127.0.0.1", False), ("0.0.0.0", True)],  # noqa: S104 - what this is about
+    ids=["loopback", "all"],
+)
+async def test_an_embedded_broker_that_others_can_reach_says_so(
+    host: str,
+    warns: bool,  # noqa: FBT001
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with embedded_broker(host, 0, Disk().accept, lambda: None):
+        assert ("everyone" in caplog.text) is warns
 
 
 async def test_the_embedded_broker_hands_messages_to_other_subscribers() -> None:

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from broker.client import Client
+from broker.client import BrokerRefused, Client
 from iot_agents.common.backoff import Backoff
 from iot_agents.common.counters import Counters
 from iot_agents.common.dead_letters import DeadLetters
 from iot_agents.common.spool import Entry, Operation, Spool
-from iot_agents.common.transport import Pace, Sender
+from iot_agents.common.transport import Pace, Sender, wait_after
 from tests.support.mosquitto import free_port
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver, problem
+from tests.support.serve import running_broker
 
 CONTEXT = "https://example.org/context.jsonld"
 QUICK = Backoff(first=0.01, limit=0.05)
@@ -39,7 +40,9 @@ class Agent:
 
 
 @asynccontextmanager
-async def agent(directory: Path, url: str, **pace: int) -> AsyncIterator[Agent]:
+async def agent(
+    directory: Path, url: str, *, ld_context: str | None = CONTEXT, **pace: int
+) -> AsyncIterator[Agent]:
     counters = Counters()
     clock = lambda: datetime.now(UTC)  # noqa: E731
     async with (
@@ -49,7 +52,7 @@ async def agent(directory: Path, url: str, **pace: int) -> AsyncIterator[Agent]:
     ):
         sender = Sender(
             spool,
-            lambda tenant: Client(session, url, tenant=tenant, ld_context=CONTEXT),
+            lambda tenant: Client(session, url, tenant=tenant, ld_context=ld_context),
             counters=counters,
             clock=clock,
             pace=Pace(backoff=QUICK, **pace),
@@ -167,21 +170,67 @@ async def test_a_broker_that_fails_or_lets_nobody_in_loses_nothing(
         assert sender.counters.dead_letters == 0
 
 
-async def test_the_broker_may_say_when_to_come_again(tmp_path: Path) -> None:
-    answers = iter([problem(503, "busy", **{"Retry-After": "1"})])
-    loop = asyncio.get_running_loop()
-    times: list[float] = []
+@pytest.mark.parametrize(
+    ("retry_after", "wait"), [(None, 1.0), (0.1, 1.0), (30.0, 30.0), (1e9, 3600.0)]
+)
+def test_the_broker_may_ask_for_a_longer_wait_within_reason(
+    retry_after: float | None, wait: float
+) -> None:
+    error = BrokerRefused(503, {}, retry_after)
 
-    def respond(_: Sequence[object]) -> web.Response | None:
-        times.append(loop.time())
-        return next(answers, None)
+    assert wait / 2 <= wait_after(error, 1, Backoff(first=1.0)) <= wait
 
+
+async def test_a_busy_broker_is_asked_again_when_it_said_so(tmp_path: Path) -> None:
+    answers = iter([problem(503, "busy", **{"Retry-After": "0"})])
     async with ngsi_receiver() as receiver, agent(tmp_path, receiver.url) as sender:
-        receiver.respond = respond
+        receiver.respond = lambda _: next(answers, None)
+
         await sender.put(entity("a"))
+
         await receiver.received(1)
 
-    assert times[1] - times[0] >= 1.0
+
+async def test_an_answer_that_no_broker_gives_is_an_outage(tmp_path: Path) -> None:
+    strange = iter(
+        [
+            web.Response(text="<html>please log in</html>"),
+            web.json_response({"errors": [{"entity": "?"}]}, status=207),
+        ]
+    )
+    async with ngsi_receiver() as receiver, agent(tmp_path, receiver.url) as sender:
+        receiver.respond = lambda _: next(strange, None)
+
+        await sender.put(entity("a", 5))
+        await settled(sender)
+
+        assert sender.counters.delivered == 1
+        assert sender.counters.retries == 2
+        assert values(receiver)[-1] == ("a", 5)
+
+
+async def test_rigels_own_broker_takes_what_is_good_of_a_batch(tmp_path: Path) -> None:
+    async with running_broker(tmp_path / "broker") as broker:
+        async with agent(tmp_path, "http://127.0.0.1:9") as away:
+            for number in range(5):
+                await away.put(plain(number))
+            bad = {"id": "urn:ngsi-ld:Device:bad", "type": "Device", "value": {"type": "Nothing"}}
+            await away.put(bad, plain(5))
+
+        async with agent(tmp_path, broker.url, ld_context=None) as sender:
+            await settled(sender)
+            (letter,) = await sender.letters.newest()
+
+        async with Client.connect(broker.url, tenant="city") as client:
+            arrived = sorted([e["id"] async for e in client.query_entities(type="Device")])
+
+    assert arrived == [f"urn:ngsi-ld:Device:{number}" for number in range(6)]
+    assert b"Device:bad" in letter.payload
+    assert "value" in letter.reason
+
+
+def plain(number: int) -> dict[str, Any]:
+    return entity(str(number), number)
 
 
 async def test_bad_data_in_a_batch_is_found_and_the_rest_goes_through(tmp_path: Path) -> None:

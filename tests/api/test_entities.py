@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from typing import Any
 
+import msgspec
 import pytest
+from aiohttp import ClientSession
 
 from tests.support.api import Api
 from tests.support.builders import entity, point, prop
@@ -164,6 +168,34 @@ async def test_tenants_do_not_see_each_other(api: Api) -> None:
     assert unknown.headers["NGSILD-Tenant"] == "yours"
     assert default.status == 404
     assert default.body["type"].endswith("/ResourceNotFound")
+
+
+async def test_operators_see_which_tenants_there_are(api: Api) -> None:
+    await api("POST", "/entities", entity(), headers={"NGSILD-Tenant": "Mine"})
+    await api("POST", "/entities", {}, headers={"NGSILD-Tenant": "refused"})
+
+    async with ClientSession() as session, session.get(f"{api.url}/ngsi-ld/ex/v1/tenants") as got:
+        listed = await got.json()
+
+    assert listed == {"tenants": ["", "mine"]}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_may_come_compressed(api: Api, encoding: str) -> None:
+    body = msgspec.json.encode(entity(temperature=prop(1)))
+    packed = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
+
+    answered = await api("POST", "/entities", raw=packed, headers={"Content-Encoding": encoding})
+
+    assert answered.status == 201
+
+
+async def test_a_body_that_unpacks_to_too_much_is_refused(api: Api) -> None:
+    packed = gzip.compress(b" " * 64_000_000)
+
+    answered = await api("POST", "/entities", raw=packed, headers={"Content-Encoding": "gzip"})
+
+    assert answered.status == 413
 
 
 async def test_a_client_changes_only_the_state_it_has_seen(api: Api) -> None:

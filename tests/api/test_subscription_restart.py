@@ -20,6 +20,7 @@ from broker.core.subscription_documents import parse, stored
 from broker.egress import Egress, EgressPolicy
 from broker.operations.broker import Broker, Limits
 from broker.operations.subscriptions import delete_subscription, load, query_subscriptions
+from broker.subscriptions.streams import Streams
 from tests.support.delivery import Delivering, now, opened, road
 from tests.support.receiver import receiver
 
@@ -68,8 +69,12 @@ async def restarted(data_dir: Path) -> AsyncIterator[tuple[Broker, Delivering]]:
             documents=parts.store.documents,
             subscriptions=parts.store.subscriptions,
             outbox=parts.store.outbox,
+            stream_events=parts.store.streams,
             contexts=contexts,
             registry=parts.registry,
+            matcher=parts.matcher,
+            notifier=parts.notifier,
+            streams=Streams(),
             egress=egress,
             clock=now,
             limits=Limits(),

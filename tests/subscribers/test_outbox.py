@@ -61,7 +61,7 @@ async def emptied(outbox: Outbox) -> None:
 
 
 async def refused(outbox: Outbox) -> list[dict[str, Any]]:
-    return await outbox._journal.read(read_refused)
+    return await outbox._journal.run(read_refused)
 
 
 def refusing(status: int, *entity_ids: str) -> Any:
@@ -125,7 +125,7 @@ async def test_writes_wait_while_the_broker_is_overloaded(tmp_path: Path) -> Non
             broker.respond = lambda _: None
             await emptied(outbox)
 
-    assert said == "writes wait for the broker: 503: busy"
+    assert said == "writes wait: 503: busy"
     assert len(broker.writes) == 1
 
 

@@ -106,7 +106,7 @@ def notification(*entity_ids: str, **members: Any) -> dict[str, Any]:
 
 
 async def seen(journal: Journal) -> set[str]:
-    return await journal.read(lambda c: {row[0] for row in c.execute("SELECT entity FROM seen")})
+    return await journal.run(lambda c: {row[0] for row in c.execute("SELECT entity FROM seen")})
 
 
 async def post(session: ClientSession, body: Any, path: str = "/notify/diary/all") -> int:

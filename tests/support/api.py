@@ -45,12 +45,12 @@ class Api:
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
     ) -> Answered:
-        """Send a request; `path` is taken as it is, with its query string."""
+        """Send a request below `/ngsi-ld/v1`; `path` is taken as it is, with its query string."""
         content = None if body is None else msgspec.json.encode(body)
         content = content if raw is None else raw
         data = None if content is None else BytesIO(content)
         sent = {**(JSON if data is not None else {}), **(headers or {})}
-        url = URL(self.url + (path if path.startswith("//") else ROOT + path), encoded=True)
+        url = URL(self.url + ROOT + path, encoded=True)
         async with self._session.request(method, url, data=data, headers=sent) as response:
             answer = await response.read()
             decoded = msgspec.json.decode(answer) if answer else None

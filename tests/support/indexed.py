@@ -91,8 +91,8 @@ class Indexed:
         """Return all rows of the index with names instead of numbers, sorted."""
         places = dict(
             self.connection.execute(
-                "SELECT id, west || ' ' || east || ' ' || south || ' ' || north || ' ' || seq"
-                " || hex(shape) FROM place"
+                "SELECT id, west || ' ' || east || ' ' || south || ' ' || north || ' '"
+                " || id / 65536 || hex(shape) FROM place"
             )
         )
         values = [

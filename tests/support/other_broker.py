@@ -45,11 +45,13 @@ class OtherBroker:
 
     Attributes:
         respond: answers a request instead, unless it returns None.
+        garbled: answers what is no JSON.
         writes: method, path and body of what was written to entities and taken, in order.
     """
 
     port: int = 0
     respond: Respond = lambda _: None
+    garbled: bool = False
     entities: dict[str, Entity] = field(default_factory=dict)
     subscriptions: dict[str, Entity] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
@@ -112,6 +114,8 @@ class OtherBroker:
         came = Request(request.method, request.match_info["path"], body, request.headers)
         self.requests.append(came)
         answer = self.respond(came) or self._answer(came, request.query)
+        if self.garbled:
+            answer = web.Response(body=b"<html>", status=200)
         self._came.set()
         return answer
 

@@ -36,9 +36,6 @@ RELATIONS = frozenset(
 Relation = Callable[[Any], bool]
 """Tells whether a GeoJSON geometry of an entity has the relation asked for."""
 
-ShapeDistance = Callable[[bytes], float]
-"""Measures to a geometry that is still encoded."""
-
 _DEPTHS = {
     "Point": 0,
     "MultiPoint": 1,
@@ -100,15 +97,13 @@ def parse_geometry(kind: str, coordinates: object, where: str = "coordinates") -
     except (ValueError, shapely.errors.GEOSException) as error:
         raise BadRequestData(f"{where}: no {kind}: {error}") from error
     if drawn.is_empty:
-        raise BadRequestData(f"{where}: a {kind} without positions")
-    if not drawn.is_valid:
-        raise BadRequestData(f"{where}: no valid {kind}: {shapely.is_valid_reason(drawn)}")
+        raise BadRequestData(f"{where}: an empty {kind}")
     return geometry
 
 
 def draw(geometry: Geometry) -> Any:
-    """Return the shapely geometry."""
-    return shape({"type": geometry.type, "coordinates": geometry.coordinates})
+    """Return the shapely geometry; one that crosses itself as the areas that it encloses."""
+    return _valid(shape({"type": geometry.type, "coordinates": geometry.coordinates}))
 
 
 def compile_relation(query: GeoQuery) -> Relation:
@@ -146,9 +141,15 @@ def read(value: Any) -> Any:
         drawn = shapely.force_2d(shape(value))
     except (ValueError, TypeError, shapely.errors.GEOSException):
         return None
-    if drawn.is_empty:
-        return None
-    return drawn if drawn.is_valid else shapely.make_valid(drawn)
+    drawn = _valid(drawn)
+    return None if drawn.is_empty else drawn
+
+
+def _valid(drawn: Any) -> Any:
+    """Return a geometry as such that can be compared; what encloses no area comes out empty."""
+    if drawn.is_valid:
+        return drawn
+    return shapely.make_valid(drawn, method="structure", keep_collapsed=False)
 
 
 def boxes(query: GeoQuery) -> tuple[Box, ...] | None:

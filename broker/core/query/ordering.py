@@ -7,8 +7,8 @@
 Values of different types sort by type (`values.Rank`), then by value; what an entity does not have
 comes last in either direction, and entities that are equal keep their order.
 
-Deviates: 4.23.1 names the ICU root collation as the default; texts sort by code point unless
-`collation` is given (`und` is the root collation), as the conformance suite demands.
+Texts sort by a collation if one is given (`und` is the root collation, which 4.23.1 has as the
+default of the API), else by code point.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import re2
 
@@ -70,12 +71,33 @@ def _text_test(
             return lambda text: text.endswith(literal)
         if not end:
             return lambda text: literal in text
-        return lambda text: literal in text[text.rfind("\n") + 1 :] if literal else True
+        return lambda text: (
+            literal in text and "\n" not in text[text.rindex(literal) :][len(literal) :]
+        )
     if end is None:
         return lambda text: text.startswith(literal)
     if rest is None:
         return literal.__eq__
     return lambda text: text.startswith(literal) and "\n" not in text[len(literal) :]
+
+
+class Plain(NamedTuple):
+    """A pattern that is a text, which may be tied to the start or the end."""
+
+    text: str
+    at_start: bool
+    at_end: bool
+
+
+def plain(pattern: str) -> Plain | None:
+    """Return what a pattern is without an engine; None if it takes one."""
+    found = _SIMPLE.fullmatch(pattern)
+    if found is None:
+        return None
+    start, escaped, rest, end = found.groups()
+    if end and rest:  # whose `.*` a line's end stops
+        return None
+    return Plain(_ESCAPED.sub(r"\1", escaped), start == "^", end is not None)
 
 
 def literal_prefix(pattern: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -23,6 +24,7 @@ from broker.store.interface import (
     Change,
     Commit,
     Delivery,
+    EntityPage,
     Matcher,
     StoredEntity,
     TypeUse,
@@ -31,10 +33,13 @@ from broker.store.sqlite import index, outbox, q_sql, usage
 from broker.store.sqlite.cache import EntityCache, Held, Key
 from broker.store.sqlite.connection import Readers, Writer
 from broker.store.sqlite.pages import PageCache, Row
+from broker.store.sqlite.scans import Scans
+from broker.store.sqlite.streams import StreamLog
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 _ROWS_PER_READ = 500
+_SCANS = 10_000
 
 _HistoryRow = tuple[int, int, str, float, int, bytes | None]
 
@@ -55,6 +60,7 @@ class EntityTransaction:
         self.pages = pages
         self._clock = clock
         self._listener = listener
+        self.streams = StreamLog()
         self._pending: dict[Key, Held | None] = {}
         self._events: list[EntityChanged] = []
         self._deliveries: list[Delivery] = []
@@ -88,14 +94,20 @@ class EntityTransaction:
             self.cache.publish(self._pending)
             self.pages.changed(events)
         self._clear()
+        streamed = self.streams.committed()
         if not events and not deliveries:
             return None
-        return lambda: self._listener(Commit(events, deliveries))
+        return lambda: self._listener(Commit(events, deliveries, streamed))
+
+    def announce(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the listener of deliveries that no change made, with those of this transaction."""
+        self._deliveries += deliveries
 
     def rolled_back(self) -> None:
         """Forget what was not committed."""
         self.terms.rolled_back()
         self._usage.rolled_back()
+        self.streams.committed()
         self._clear()
 
     def _clear(self) -> None:
@@ -208,14 +220,11 @@ class EntityTransaction:
                 )
             )
         self._events.append(event)
-        read = partial(self._seen, cursor, event.tenant)
-        deliveries = self._matcher.match(event, read)
+        deliveries = self._matcher.match(event, partial(self._seen, cursor, event.tenant))
+        if deliveries and self.streams.open:
+            deliveries = self.streams.write(cursor, deliveries, at)
         if deliveries:
-            self.delivers(outbox.insert(cursor, deliveries))
-
-    def delivers(self, written: list[Delivery]) -> None:
-        """Have the listener told of what was added to the outbox."""
-        self._deliveries += written
+            self._deliveries += outbox.insert(cursor, deliveries)
 
     def _seen(
         self, cursor: sqlite3.Cursor, tenant: Tenant, entity_id: Iri
@@ -284,6 +293,7 @@ class SqliteEntities:
         self._transaction = transaction
         self._cache = transaction.cache
         self._pages = transaction.pages
+        self._scans = Scans(_SCANS, time.monotonic)
         self._clock = clock
 
     async def update(
@@ -341,23 +351,52 @@ class SqliteEntities:
         return self._current(held.stored)
 
     async def query(
-        self, tenant: Tenant, query: EntityQuery, *, limit: int, offset: int = 0
-    ) -> list[StoredEntity]:
+        self,
+        tenant: Tenant,
+        query: EntityQuery,
+        *,
+        limit: int,
+        offset: int = 0,
+        reader: str | None = None,
+    ) -> EntityPage:
         """See `EntityStore.query`."""
+        after = None
+        if reader is not None and offset and not query.order:
+            after = self._scans.row_before(reader, tenant, query, offset)
+        rows = await self._page(tenant, query, limit, offset, after)
+        more = len(rows) > limit
+        if reader is not None and more and limit and not query.order:
+            self._scans.announce(reader, tenant, query, offset + limit, rows[limit - 1][0])
+        found = await self._load(tenant, rows[:limit])
+        entities = [one for held in found if (one := self._current(held.stored)) is not None]
+        return EntityPage(entities, more)
+
+    async def _page(
+        self, tenant: Tenant, query: EntityQuery, limit: int, offset: int, after: int | None
+    ) -> Sequence[Row]:
+        """Return the rows of a page and the one behind it, if there is one."""
         number = self._number(tenant)
-        key = (query, limit, offset)
+        key = (query, limit, offset, after)
         rows = self._pages.get(tenant, key)
-        if rows is None:
-            generation = self._pages.generation(tenant, query)
-            read: Sequence[Row] = await self._readers.read(
-                lambda connection: q_sql.page(
-                    connection, self._transaction.terms, number, query, limit=limit, offset=offset
-                )
+        if rows is not None:
+            return rows
+        generation = self._pages.generation(tenant, query)
+        terms, now = self._transaction.terms, self._clock()
+        skipped = offset if after is None else 0
+        rows = await self._readers.read(
+            lambda connection: q_sql.page(
+                connection,
+                terms,
+                number,
+                query,
+                limit=limit + 1,
+                offset=skipped,
+                after=after,
+                now=now,
             )
-            self._pages.put(tenant, key, generation, read)
-            rows = read
-        found = await self._load(tenant, rows)
-        return [stored for held in found if (stored := self._current(held.stored)) is not None]
+        )
+        self._pages.put(tenant, key, generation, rows)
+        return rows
 
     async def _load(self, tenant: Tenant, rows: Sequence[Row]) -> list[Held]:
         """Return the entities of some rows, from the cache where they are kept."""
@@ -377,8 +416,9 @@ class SqliteEntities:
     async def count(self, tenant: Tenant, query: EntityQuery) -> int:
         """See `EntityStore.count`."""
         number = self._number(tenant)
+        terms, now = self._transaction.terms, self._clock()
         return await self._readers.read(
-            lambda connection: q_sql.count(connection, self._transaction.terms, number, query)
+            lambda connection: q_sql.count(connection, terms, number, query, now=now)
         )
 
     async def types(self, tenant: Tenant) -> list[TypeUse]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from broker.core.identifiers import DEFAULT_INSTANCE, ExpandedEntity
@@ -27,10 +28,13 @@ from broker.store.sqlite.index_rows import (
 )
 from broker.store.sqlite.index_terms import Terms
 
-__all__ = ["DDL", "SCOPE", "Terms", "space", "write"]
+__all__ = ["DDL", "PLACES", "SCOPE", "Terms", "space", "write"]
 
 SCOPE = "scope"
 """The term under which scopes are kept like the values of an attribute."""
+
+PLACES = 1 << 16
+"""Geometries that one entity may have."""
 
 DDL = (
     index_terms.DDL
@@ -61,9 +65,9 @@ CREATE TABLE value (
 CREATE INDEX value_order ON value (tenant, attribute, path, value, type_set);
 
 -- Bounds of geometries. The third dimension is the space, one for each tenant and GeoProperty; it
--- has some thickness, for an R*Tree of flat boxes is badly balanced. See index_rows for shape.
-CREATE VIRTUAL TABLE place USING rtree
-    (id, west, east, south, north, low, high, +seq INTEGER, +shape BLOB);
+-- has some thickness, for an R*Tree of flat boxes is badly balanced. The id without its lower 16
+-- bits is the entity's seq; see index_rows for shape.
+CREATE VIRTUAL TABLE place USING rtree (id, west, east, south, north, low, high, +shape BLOB);
 
 CREATE INDEX entity_created ON entity (tenant, created);
 CREATE INDEX entity_modified ON entity (tenant, modified);
@@ -76,7 +80,7 @@ _UPDATE = f"UPDATE value SET value = ?, observed = ?, created = ?, modified = ? 
 _UPDATE_TIMES = f"UPDATE value SET observed = ?, created = ?, modified = ? WHERE {_KEY}"
 _DELETE = f"DELETE FROM value WHERE {_KEY}"
 _PLACE = f"(SELECT place FROM value WHERE {_KEY})"
-_INSERT_PLACE = "INSERT INTO place VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_PLACE = "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE_PLACE = (
     f"UPDATE place SET west = ?, east = ?, south = ?, north = ?, shape = ? WHERE id = {_PLACE}"
 )
@@ -297,9 +301,19 @@ class _Entity:
         found = {}
         for n, (*box, shape) in _places(instances):
             number = self._terms.intern(self._cursor, space(self._tenant, name))
-            self._cursor.execute(_INSERT_PLACE, (*box, number, number + 0.5, self._seq, shape))
-            found[0, n] = int(self._cursor.lastrowid or 0)
+            found[0, n] = self._insert_place(
+                31 * number + n // INSTANCE, (*box, number, number + 0.5, shape)
+            )
         return found
+
+    def _insert_place(self, start: int, columns: tuple[SqlValue, ...]) -> int:
+        """Insert a place under the first free one of the entity's ids; return the id."""
+        for slot in range(start, start + PLACES):
+            place = self._seq * PLACES | slot % PLACES
+            with suppress(sqlite3.IntegrityError):
+                self._cursor.execute(_INSERT_PLACE, (place, *columns))
+                return place
+        raise OverflowError(f"an entity has at most {PLACES} geometries")
 
     def _key(self, attribute: int, key: RowKey) -> _Key:
         return self._tenant, attribute, key[0], self._seq, key[1]

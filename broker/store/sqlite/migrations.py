@@ -99,7 +99,29 @@ CREATE TABLE dead_letter (
 CREATE INDEX dead_letter_subscription ON dead_letter (tenant, subscription);
 """
 
-STEPS: tuple[str, ...] = (_ENTITIES + index.DDL + usage.DDL + _DOCUMENTS + _OUTBOX,)
+# AUTOINCREMENT: a sequence that a reader was told of must never be that of another event.
+_STREAMS = """
+CREATE TABLE stream (
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    document BLOB,
+    floor INTEGER NOT NULL,
+    used REAL NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+
+CREATE TABLE stream_event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    at REAL NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX stream_event_stream ON stream_event (tenant, stream, seq);
+CREATE INDEX stream_event_at ON stream_event (at);
+"""
+
+STEPS: tuple[str, ...] = (_ENTITIES + index.DDL + usage.DDL + _DOCUMENTS + _OUTBOX, _STREAMS)
 
 
 class NewerSchema(Exception):

@@ -12,7 +12,8 @@ import msgspec
 
 from broker.core.identifiers import Iri, Tenant
 from broker.core.timestamps import format_timestamp
-from broker.store.interface import Delivery
+from broker.store.interface import Delivery, Standing
+from broker.store.sqlite import dead_letters
 from broker.store.sqlite.connection import Readers, Writer
 
 _COLUMNS = "id, tenant, subscription, order_key, created, body"
@@ -45,17 +46,18 @@ class SqliteOutbox:
         writer: Writer,
         readers: Readers,
         clock: Callable[[], datetime],
-        written: Callable[[list[Delivery]], None],
+        announce: Callable[[Sequence[Delivery]], None],
     ) -> None:
-        """Share the store's connections.
+        """Bind to a file.
 
         Args:
-            written: told inside the transaction what was added, to be published with its commit.
+            announce: tells the listener, once the open transaction is durable, of deliveries that
+                no change of an entity made.
         """
         self._writer = writer
-        self._written = written
         self._readers = readers
         self._clock = clock
+        self._announce = announce
 
     async def pending(self, *, after: int, limit: int) -> list[Delivery]:
         """See `Outbox.pending`."""
@@ -80,7 +82,7 @@ class SqliteOutbox:
                 "UPDATE subscription SET stats = ? WHERE tenant = ? AND id = ?", (members, *key)
             )
             if cursor.rowcount:
-                self._written(insert(cursor, deliveries))
+                self._announce(insert(cursor, deliveries))
 
         await self._writer.write(job)
 
@@ -113,24 +115,43 @@ class SqliteOutbox:
         await self._writer.write(job)
 
     async def dead_letters(
-        self, tenant: Tenant, *, limit: int, offset: int = 0
+        self, tenant: Tenant, subscription_id: Iri | None = None, *, limit: int, offset: int = 0
     ) -> list[dict[str, Any]]:
         """See `Outbox.dead_letters`."""
-        rows = await self._readers.read(
-            lambda connection: connection.execute(
-                "SELECT id, subscription, created, failed, reason, body FROM dead_letter"
-                " WHERE tenant = ? ORDER BY seq DESC LIMIT ? OFFSET ?",
-                (tenant, limit, offset),
-            ).fetchall()
+        return await self._readers.read(
+            lambda connection: dead_letters.listed(
+                connection, tenant, subscription_id, limit=limit, offset=offset
+            )
         )
-        return [
-            {
-                "id": key,
-                "subscriptionId": subscription,
-                "createdAt": created,
-                "failedAt": failed,
-                "reason": reason,
-                "notification": msgspec.Raw(body),
-            }
-            for key, subscription, created, failed, reason, body in rows
-        ]
+
+    async def standing(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] = ()
+    ) -> Standing:
+        """See `Outbox.standing`."""
+        key = (tenant, subscription_id)
+        return await self._readers.read(
+            lambda connection: dead_letters.standing(connection, key, ids)
+        )
+
+    async def replay(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] | None = None
+    ) -> list[Iri]:
+        """See `Outbox.replay`."""
+        now = format_timestamp(self._clock())
+
+        def job(cursor: sqlite3.Cursor) -> list[Iri]:
+            taken = dead_letters.taken(cursor, (tenant, subscription_id), ids, now)
+            self._announce(insert(cursor, taken))
+            return [delivery.id for delivery in taken]
+
+        return await self._writer.write(job)
+
+    async def purge(
+        self, tenant: Tenant, subscription_id: Iri, ids: Sequence[Iri] | None = None
+    ) -> int:
+        """See `Outbox.purge`."""
+
+        def job(cursor: sqlite3.Cursor) -> int:
+            return dead_letters.deleted(cursor, (tenant, subscription_id), ids)
+
+        return await self._writer.write(job)

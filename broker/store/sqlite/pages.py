@@ -12,13 +12,13 @@ from broker.core.events import EntityChanged
 from broker.core.identifiers import Iri, Tenant
 from broker.core.query.entity_query import EntityQuery
 
-PageKey = tuple[EntityQuery, int, int]
+PageKey = tuple[EntityQuery, int, int, int | None]
 Row = tuple[int, Iri]
 """An entity's row number and id."""
 
 
 class PageCache:
-    """A bounded map from tenant, query, limit and offset to the rows of that page."""
+    """A bounded map from tenant, query, limit, offset and the row before to a page's rows."""
 
     def __init__(self, capacity: int) -> None:
         """Bound the cache.

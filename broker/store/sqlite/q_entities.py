@@ -11,11 +11,10 @@ from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.core.query.nodes import AllOf, AnyOf, GeoQuery, ScopeIs, ScopeNode
 from broker.core.query.patterns import literal_prefix
 from broker.store.sqlite.index import space
-from broker.store.sqlite.index_rows import decode_shape
 from broker.store.sqlite.index_terms import Terms
 from broker.store.sqlite.q_conditions import Both, Condition, Either, Never, Sql, marks
 from broker.store.sqlite.q_leaves import ALWAYS, Leaves, cheapest_first
-from broker.store.sqlite.q_look_ups import Boxes, Members, Related, Rows, Split, Typed, Window
+from broker.store.sqlite.q_look_ups import Boxes, Members, Placed, Rows, Split, Typed, Window
 
 _LAST_CHARACTER = "\U0010ffff"
 _AFTER_SLASH = "0"
@@ -27,11 +26,13 @@ class Translated:
 
     Attributes:
         typed: the one on the types, if there is one that stands alone.
-        exact: the evaluator need not look again.
+        placed: the one on the geometry, if there is one.
+        exact: the evaluator need not look again, but for the geometry.
     """
 
     conditions: tuple[Condition, ...]
     typed: Typed | None
+    placed: Placed | None
     exact: bool
 
     def knows_types(self, condition: Condition) -> bool:
@@ -65,12 +66,13 @@ def translate(
     if query.q is not None:
         q = leaves.condition(query.q)
         found += q.conditions if isinstance(q, Both) else [q]
-    exact = all(condition.exact for condition in found) and not (
+    placed = next((one for one in found if isinstance(one, Placed)), None)
+    exact = all(one.exact for one in found if one is not placed) and not (
         query.dataset_ids and (query.attrs or query.q or query.geo)
     )
     conditions = tuple(cheapest_first(condition for condition in found if condition != ALWAYS))
     typed = next((one for one in conditions if isinstance(one, Typed)), None)
-    return Translated(conditions, typed, exact), leaves
+    return Translated(conditions, typed, placed, exact), leaves
 
 
 def _type_sets(terms: Terms, selectors: Iterable[EntitySelector]) -> tuple[int, ...] | None:
@@ -111,14 +113,13 @@ def _selector(
 
 
 def _id_pattern(pattern: str, leaves: Leaves, tenant: int) -> Condition:
-    function = leaves.fits(pattern, "idPattern", whole=True)
+    fits = leaves.fits(pattern, "idPattern", whole=True)
+    where = Sql(fits.text.replace("$v", "id"), fits.params)
     prefix = literal_prefix(pattern)
     if not prefix:
-        return Members(tenant, Sql(f"{function}(id)"), scans=True)
-    return Members(
-        tenant,
-        Sql(f"id >= ? AND id < ? AND {function}(id)", (prefix, prefix + _LAST_CHARACTER)),
-    )
+        return Members(tenant, where, scans=True)
+    start = (prefix, prefix + _LAST_CHARACTER)
+    return Members(tenant, Sql(f"id >= ? AND id < ? AND {where.text}", (*start, *where.params)))
 
 
 def _scope(node: ScopeNode, leaves: Leaves) -> Condition:
@@ -126,10 +127,12 @@ def _scope(node: ScopeNode, leaves: Leaves) -> Condition:
         return Both(tuple(_scope(operand, leaves) for operand in node.operands))
     if isinstance(node, AnyOf):
         return Either(tuple(_scope(operand, leaves) for operand in node.operands))
-    return leaves.scope_rows(_scope_range(node, leaves))
+    # Below a scope there may be more than `+` stands for: that is looked at more closely.
+    exact = not (node.subtree and "+" in node.levels)
+    return leaves.scope_rows(_scope_range(node), exact=exact)
 
 
-def _scope_range(node: ScopeIs, leaves: Leaves) -> Sql:
+def _scope_range(node: ScopeIs) -> Sql:
     fixed = node.levels[: node.levels.index("+")] if "+" in node.levels else node.levels
     start = "".join(f"/{level}" for level in fixed)
     if fixed == node.levels and not node.subtree:
@@ -137,20 +140,19 @@ def _scope_range(node: ScopeIs, leaves: Leaves) -> Sql:
     if not node.levels:
         return Sql("$v >= ''")
     # A slash is followed by "0": between the two stands what lies below the scope.
-    below = Sql("$v >= ? AND $v < ?", (start + "/", start + "/" + _LAST_CHARACTER))
     if fixed == node.levels:
         return Sql(
             "$v >= ? AND $v < ? AND ($v = ? OR $v >= ?)",
             (start, start + _AFTER_SLASH, start, start + "/"),
         )
-    # GLOB leaves little to look at closely, where its `*` may have run over several levels.
+    below = Sql("$v >= ? AND $v < ?", (start + "/", start + "/" + _LAST_CHARACTER))
     glob = "".join("/*" if level == "+" else f"/{level}" for level in node.levels)
-    levels = "".join("/[^/]+" if level == "+" else f"/{level}" for level in node.levels)
     if node.subtree:
-        function, glob = leaves.fits(f"^{levels}(/.*)?$", whole=True), glob + "*"
-    else:
-        function = leaves.fits(f"^{levels}$", whole=True)
-    return Sql(f"{below.text} AND $v GLOB ? AND {function}($v)", (*below.params, glob))
+        return Sql(f"{below.text} AND $v GLOB ?", (*below.params, glob + "*"))
+    return Sql(
+        f"{below.text} AND $v GLOB ? AND length($v) - length(replace($v, '/', '')) = ?",
+        (*below.params, glob, len(node.levels)),
+    )
 
 
 def _placed(query: GeoQuery, leaves: Leaves, terms: Terms, tenant: int) -> list[Condition]:
@@ -158,8 +160,6 @@ def _placed(query: GeoQuery, leaves: Leaves, terms: Terms, tenant: int) -> list[
     number = terms.find(space(tenant, query.geoproperty))
     if attribute is None or number is None:
         return [Never()]
-    relation = geo.compile_relation(query)
-    function = leaves.function(lambda shape: relation(decode_shape(shape)))
     boxes = geo.boxes(query)
-    related = Related(tenant, attribute, function, boxes or ())
-    return [related, leaves.exists(query.geoproperty) if boxes is None else Boxes(number, boxes)]
+    placed = Placed(tenant, attribute, boxes or ())
+    return [placed, leaves.exists(query.geoproperty) if boxes is None else Boxes(number, boxes)]

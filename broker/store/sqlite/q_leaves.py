@@ -27,7 +27,7 @@ from broker.core.query.nodes import (
     QNode,
     TypeIs,
 )
-from broker.core.query.patterns import finder, literal_prefix
+from broker.core.query.patterns import finder, literal_prefix, plain
 from broker.core.query.values import Rank
 from broker.store.sqlite.index import SCOPE
 from broker.store.sqlite.index_rows import (
@@ -56,6 +56,7 @@ from broker.store.sqlite.q_ranges import (
     before_or_after,
     bound,
     compares,
+    contains,
     equals,
     gaps,
     moments,
@@ -113,21 +114,25 @@ class Leaves:
 
     def fits(
         self, pattern: str, where: str = "q", *, negated: bool = False, whole: bool = False
-    ) -> str:
-        """Make a pattern callable from SQL and return its name.
+    ) -> Sql:
+        """Return the expression that a text (`$v`) fits a pattern.
 
         Args:
             where: the parameter's name, for error messages.
             whole: texts are stored whole; otherwise those that may have been cut short pass.
         """
         find = finder(pattern, where)
-
-        def test(text: object) -> bool:
-            if not isinstance(text, str) or (len(text) >= MAX_TEXT and not whole):
-                return True
-            return bool(find(text)) is not negated
-
-        return self.function(test)
+        text = plain(pattern)
+        if text is None:
+            name = self.function(lambda value: bool(find(value)) is not negated)
+            test = Sql(f"{name}($v)")
+        else:
+            test = contains(text)
+            if negated:
+                test = Sql(f"NOT {test.text}", test.params)
+        if whole:
+            return test
+        return Sql(f"(length($v) >= {MAX_TEXT} OR {test.text})", test.params)
 
     def function(self, test: Callable[[Any], SqlValue]) -> str:
         """Make a function of a value callable from SQL and return its name."""
@@ -144,10 +149,19 @@ class Leaves:
         ).fetchone()
         return bool(found)
 
-    def scope_rows(self, where: Sql) -> Condition:
+    def has_texts(self, attribute: int, number: int) -> bool:
+        """Tell whether any entity of the tenant has a text at a path."""
+        (found,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM value INDEXED BY value_order"
+            " WHERE tenant = ? AND attribute = ? AND path = ? AND value >= '' AND value < x'')",
+            (self._tenant, attribute, number),
+        ).fetchone()
+        return bool(found)
+
+    def scope_rows(self, where: Sql, *, exact: bool = True) -> Condition:
         """Return the condition that one of the entity's scopes has some property."""
         attribute = self._terms.find(SCOPE)
-        return Never() if attribute is None else self._rows(attribute, 0, where)
+        return Never() if attribute is None else self._rows(attribute, 0, where, exact=exact)
 
     def exists(self, attribute: str) -> Condition:
         """Return the condition that the entity has an attribute."""
@@ -281,9 +295,9 @@ class Leaves:
 
     def _fitting(self, attribute: int, number: int, leaf: Fits) -> Condition:
         prefix = "" if leaf.negated else literal_prefix(leaf.pattern)[:MAX_TEXT]
-        function = self.fits(leaf.pattern, negated=leaf.negated)
+        fits = self.fits(leaf.pattern, negated=leaf.negated)
         end: SqlValue = prefix + _LAST_CHARACTER if prefix else b""
-        texts = Sql(f"$v >= ? AND $v < ? AND {function}($v)", (prefix, end))
+        texts = Sql(f"$v >= ? AND $v < ? AND {fits.text}", (prefix, end, *fits.params))
         # Of times the index has no text, and of some values nothing but that they are there.
         times = Sql("$v >= ? AND $v < ?", (_TIMES, _TIMES_END))
         heads = (OPAQUE, LANGUAGES) if leaf.negated else (OPAQUE,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from broker.store.sqlite.index import PLACES
 from broker.store.sqlite.index_rows import REFERENCE
 from broker.store.sqlite.q_conditions import Condition, Either, Sql, marks
 
@@ -199,8 +200,8 @@ class Boxes:
 
     def source(self) -> Sql | None:
         arm = (
-            "SELECT seq FROM place WHERE low <= ? AND high >= ? AND east >= ? AND north >= ?"
-            " AND west <= ? AND south <= ?"
+            f"SELECT id / {PLACES} AS seq FROM place WHERE low <= ? AND high >= ?"
+            " AND east >= ? AND north >= ? AND west <= ? AND south <= ?"
         )
         level = self.space + 0.25
         return Sql(
@@ -213,37 +214,40 @@ class Boxes:
 
 
 @dataclass(frozen=True, slots=True)
-class Related:
-    """A geometry has some relation to another one; `function` decides on its shape.
+class Placed:
+    """The entity has a geometry, which touches one of some boxes; where it is shows its shape.
 
     Attributes:
-        boxes: as in `Boxes`; they spare the function most shapes. None if it may be anywhere.
+        boxes: as in `Boxes`; none if it may be anywhere.
         first_only: only the first instance of the attribute counts.
     """
 
     tenant: int
     attribute: int
-    function: str
     boxes: tuple[tuple[float, float, float, float], ...]
     first_only: bool = False
-    exact: bool = True
+    exact: bool = False
 
     def check(self, seq: str) -> Sql | None:
-        touching = "(p.east >= ? AND p.north >= ? AND p.west <= ? AND p.south <= ?)"
-        boxes = " OR ".join([touching] * len(self.boxes)) or "1"
-        return Sql(
-            "EXISTS (SELECT 1 FROM value AS v NOT INDEXED CROSS JOIN place AS p ON p.id = v.place"
-            f" WHERE v.tenant = ? AND v.attribute = ? AND v.path = 0 AND v.seq = {seq}"
-            f" AND v.place IS NOT NULL{' AND v.n = 0' if self.first_only else ''}"
-            f" AND ({boxes}) AND {self.function}(p.shape))",
-            (self.tenant, self.attribute, *(number for box in self.boxes for number in box)),
-        )
+        text, params = self.places(f"v.seq = {seq}")
+        return Sql(f"EXISTS (SELECT 1 {text})", params)
 
     def source(self) -> Sql | None:
         return None
 
     def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
         return None
+
+    def places(self, which: str) -> Sql:
+        """Return the FROM and WHERE that lead to the geometries (`p`) of entities (`v.seq`)."""
+        touching = "(p.east >= ? AND p.north >= ? AND p.west <= ? AND p.south <= ?)"
+        boxes = " OR ".join([touching] * len(self.boxes)) or "1"
+        return Sql(
+            "FROM value AS v NOT INDEXED CROSS JOIN place AS p ON p.id = v.place"
+            f" WHERE {which} AND v.tenant = ? AND v.attribute = ? AND v.path = 0"
+            f" AND v.place IS NOT NULL{' AND v.n = 0' if self.first_only else ''} AND ({boxes})",
+            (self.tenant, self.attribute, *(number for box in self.boxes for number in box)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 The index holds values so that they sort as the clause has it, and the head of an attribute's first
 instance is what an entity is sorted by. What the index does not know (the order of several types,
-texts of one language, members such as `unitCode`) is left to `core.query.ordering`.
+texts of one language, members such as `unitCode`, distances) is left to `core.query.ordering`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from broker.core.query import collation, geo
-from broker.core.query.distances import haversine, measure_from
 from broker.core.query.entity_query import EntityQuery
-from broker.core.query.nodes import Geometry, OrderBy
+from broker.core.query.nodes import OrderBy, Path
 from broker.store.sqlite.index import SCOPE, space
-from broker.store.sqlite.index_rows import LANGUAGES, OPAQUE, SqlValue, decode_shape, path_number
+from broker.store.sqlite.index_rows import LANGUAGES, OPAQUE, SqlValue, path_number
 from broker.store.sqlite.index_terms import Terms
-from broker.store.sqlite.q_conditions import Condition, Sql, marks
+from broker.store.sqlite.q_conditions import Sql, marks
 from broker.store.sqlite.q_entities import Translated
 from broker.store.sqlite.q_leaves import Leaves
-from broker.store.sqlite.q_look_ups import Boxes, Related
+from broker.store.sqlite.q_look_ups import Boxes, Placed
 
 _COLUMNS = {"observedAt": "observed", "createdAt": "created", "modifiedAt": "modified"}
 _MEMBERS = {
@@ -107,23 +106,23 @@ class Order:
         """Tell whether the first walk leaves out what has other types than asked for."""
         return bool(self.terms) and self.terms is not None and self.terms[0].knows_types
 
-    def around(self, metres: float) -> list[Condition] | None:
-        """Return conditions for what is within a distance, if that is what comes first."""
-        term = self._query.order[0]
-        if term.distance_from is None or term.descending or len(term.path.names) > 1:
+    def by_distance(self) -> Placed | None:
+        """Return where the geometries stand if distance is all that is sorted by."""
+        first, *others = self._query.order
+        if others or first.distance_from is None or first.path != Path(first.path.names[:1]):
             return None
-        name = term.path.names[0]
-        attribute = self._terms.find(name)
-        number = self._terms.find(space(self._tenant, name))
-        if attribute is None or number is None:
+        attribute = self._terms.find(first.path.names[0])
+        if attribute is None or self._query.dataset_ids:
             return None
-        distance = self._distance(term.distance_from)
-        function = self._leaves.function(lambda shape: distance(shape) <= metres)
-        boxes = geo.boxes_around(term.distance_from, metres)
-        return [
-            Boxes(number, boxes),
-            Related(self._tenant, attribute, function, boxes, first_only=True),
-        ]
+        return Placed(self._tenant, attribute, (), first_only=True)
+
+    def around(self, metres: float) -> Boxes | None:
+        """Return a source for what is within a distance and perhaps somewhat further."""
+        first = self._query.order[0]
+        number = self._terms.find(space(self._tenant, first.path.names[0]))
+        if number is None or first.distance_from is None or first.descending:
+            return None
+        return Boxes(number, geo.boxes_around(first.distance_from, metres))
 
     def _translated_terms(self) -> tuple[Term, ...] | None:
         found: list[Term] = []
@@ -138,6 +137,8 @@ class Order:
 
     def _term(self, order: OrderBy) -> list[Term] | None:
         """Return the terms for one; none if all entities are equal in it."""
+        if order.distance_from is not None:
+            return None
         first, *names = order.path.names
         if ":" not in first:
             return None if names or order.path.trailing else self._member(order, first)
@@ -150,11 +151,7 @@ class Order:
         if order.path.trailing and self._is_vague(attribute, tuple(names)):
             return None
         number = path_number(tuple(names), order.path.trailing)
-        if order.distance_from is None:
-            return [self._by_value(order, attribute, number)]
-        if names or order.path.trailing:
-            return None
-        return [self._by_distance(order, order.distance_from, attribute, number)]
+        return [self._by_value(order, attribute, number)]
 
     def _is_vague(self, attribute: int, names: tuple[str, ...]) -> bool:
         root = path_number(names, ())
@@ -162,7 +159,9 @@ class Order:
 
     def _by_value(self, order: OrderBy, attribute: int, number: int) -> Term:
         at = (self._tenant, attribute, number)
-        function = self._collated(order.collation)
+        # Where there are no texts, a collation changes nothing, and the index has the order.
+        collated = order.collation is not None and self._leaves.has_texts(attribute, number)
+        function = self._collated(order.collation if collated else None)
         where = "v.tenant = ? AND v.attribute = ? AND v.path = ? AND v.n = 0"
         key = Sql(
             f"(SELECT {function}(v.value) FROM value AS v NOT INDEXED"
@@ -180,27 +179,6 @@ class Order:
             f"EXISTS (SELECT 1 FROM value AS v NOT INDEXED WHERE v.seq = $seq AND {where})", at
         )
         return Term((key,), order.descending, walk, here, knows_types=sets is not None)
-
-    def _by_distance(
-        self, order: OrderBy, reference: Geometry, attribute: int, number: int
-    ) -> Term:
-        function = self._leaves.function(self._distance(reference))
-        key = Sql(
-            f"(SELECT {function}(p.shape) FROM value AS v NOT INDEXED"
-            " CROSS JOIN place AS p ON p.id = v.place WHERE v.seq = $seq AND v.tenant = ?"
-            " AND v.attribute = ? AND v.path = 0 AND v.n = 0 AND v.place IS NOT NULL)",
-            (self._tenant, attribute),
-        )
-        return Term((key, *self._by_value(order, attribute, number).keys), order.descending)
-
-    def _distance(self, reference: Geometry) -> geo.ShapeDistance:
-        measure = measure_from(geo.draw(reference), haversine)
-
-        def distance(shape: bytes) -> float:
-            geometry = decode_shape(shape)
-            return measure(geo.point_of(geometry) or geo.read(geometry))
-
-        return distance
 
     def _collated(self, tag: str | None) -> str:
         if tag is None:

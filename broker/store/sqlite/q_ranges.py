@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from broker.core.query.nodes import Compares, Equals, Kind, Literal, QLeaf
+from broker.core.query.patterns import Plain
 from broker.core.query.values import TEMPORAL_RANKS
 from broker.store.sqlite.index_rows import (
     MAX_TEXT,
@@ -108,6 +109,23 @@ def _sql_order(value: SqlValue) -> tuple[int, object]:
     if isinstance(value, str):
         return 1, value.encode()
     return (2, value) if isinstance(value, bytes) else (0, value)
+
+
+def contains(plain: Plain) -> Sql:
+    """Return the expression that a text contains another one, at its start or end if need be."""
+    text, at_start, at_end = plain
+    if at_start and at_end:
+        return Sql("($v = ?)", (text,))
+    if not text:
+        return Sql("(1)")
+    if at_start:
+        test = Sql("substr($v, 1, ?) = ?", (len(text), text))
+    elif at_end:
+        test = Sql("substr($v, ?) = ?", (-len(text), text))
+    else:
+        test = Sql("instr($v, ?) > 0", (text,))
+    # The functions on texts stop at a null character.
+    return Sql(f"({test.text} OR instr($v, char(0)) > 0)", test.params)
 
 
 def moments(column: str, leaf: QLeaf) -> Sql:

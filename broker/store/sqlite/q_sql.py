@@ -1,12 +1,8 @@
 """Answer a query over entities from the index, with the evaluator for what it leaves open.
 
-The conditions of a query become SQL (`q_leaves`, `q_conditions`). Which of them leads is decided by
-counting how much each would find, up to a limit:
-
-- one that finds little: take all of that, keep what passes the other conditions, sort, cut;
-- all find much: walk through the entities in the order asked for and stop when the page is full.
-
-Neither reads the table, and no statement may take more than `MAX_OPERATIONS` steps of SQLite's.
+The conditions of a query become SQL (`q_entities`, `q_leaves`), a plan is chosen (`q_plan`), and
+what comes out is read with few steps (`q_fetch`). No plan reads the table, and no query may take
+more than `MAX_OPERATIONS` steps of SQLite's.
 """
 
 from __future__ import annotations
@@ -14,29 +10,29 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from math import inf
+from typing import TypeVar
 
 import msgspec
 
 from broker.core.errors import TooComplexQuery
 from broker.core.fragments import drop_expired
 from broker.core.identifiers import ExpandedEntity, Iri
-from broker.core.query import evaluate, ordering
+from broker.core.query import evaluate, geo, ordering
+from broker.core.query.distances import haversine, measure_from
 from broker.core.query.entity_query import EntityQuery
 from broker.core.timestamps import format_timestamp
+from broker.store.sqlite import q_fetch
+from broker.store.sqlite.index_rows import decode_shape
 from broker.store.sqlite.index_terms import Terms
-from broker.store.sqlite.q_conditions import Condition, Sql, filtered
+from broker.store.sqlite.q_conditions import Sql, filtered
 from broker.store.sqlite.q_entities import translate
-from broker.store.sqlite.q_look_ups import Typed
+from broker.store.sqlite.q_fetch import Reading, Row
+from broker.store.sqlite.q_look_ups import Placed, Typed
 from broker.store.sqlite.q_order import Order
-
-FEW = 2000
-"""What a condition may find to be read whole for a page; more is walked through."""
-
-FEW_TO_COUNT = 50_000
-"""The same for a count, which has no page to stop at."""
+from broker.store.sqlite.q_plan import FEW, FEW_TO_COUNT, Plan, Planner, distinct
 
 MAX_OPERATIONS = 100_000_000
 """Steps of SQLite's virtual machine that one query may take."""
@@ -44,13 +40,15 @@ MAX_OPERATIONS = 100_000_000
 MAX_EVALUATED = 100_000
 """Entities that one query may have the evaluator look at."""
 
+MAX_MEASURED = 500_000
+"""Geometries that one query may have looked at, where nothing else is left to decide."""
+
 _OPERATIONS_PER_CALL = 1_000_000
 
 _FIRST_CIRCLE, _NEXT_CIRCLE, _LAST_CIRCLE = 250.0, 4.0, 20_000_000.0
 """Metres of the radius in which the nearest are sought first, how it grows, and when to give up."""
 
-Row = tuple[int, Iri]
-"""An entity's row number and id."""
+T = TypeVar("T")
 
 _decode = msgspec.json.Decoder(ExpandedEntity).decode
 
@@ -80,7 +78,7 @@ def page(
         search = Search(connection, terms, tenant, query, now)
         if query.order:
             return search.in_order(limit, offset)
-        return search.fetch(search.plan(after).select, limit, offset)
+        return search.in_creation_order(limit, offset, after)
 
 
 def count(
@@ -133,18 +131,6 @@ def bounded(connection: sqlite3.Connection, operations: int = MAX_OPERATIONS) ->
             connection.rollback()
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a query is answered with: a SELECT of `seq` in order of creation.
-
-    Attributes:
-        few: it finds little, all of which is read and sorted before the first comes out.
-    """
-
-    select: Sql
-    few: bool
-
-
 class Search:
     """One query on one connection."""
 
@@ -163,6 +149,11 @@ class Search:
         self._expiring = now is not None and self._has_expired(now.timestamp())
         self._now = "" if now is None else format_timestamp(now)
         self.translated, self._leaves = translate(connection, terms, tenant, query)
+        self.planner = Planner(connection, tenant, self.translated)
+
+        geometry_decides = self.translated.placed is not None
+        self._bodies_decide = self._expiring or not self.translated.exact
+        self._is_sure = not self._bodies_decide and not geometry_decides
 
     def _has_expired(self, moment: float) -> bool:
         """Tell whether anything waits to be swept; it seldom does, and then not for long."""
@@ -171,37 +162,38 @@ class Search:
         ).fetchone()
         return bool(found)
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether what the conditions let pass needs no second look."""
-        return self.translated.exact and not self._expiring
+    def in_creation_order(
+        self, limit: int, offset: int, after: int | None, few: int = FEW
+    ) -> list[Row]:
+        """Return a page in order of creation; `few` as in `Planner.plan`."""
+        plan = self.planner.plan(after, few)
+        return self._fetch(plan.select, limit, offset, plan.resume)
 
-    def fetch(self, select: Sql, limit: int, offset: int) -> list[Row]:
-        """Return a page of what a SELECT of `seq` finds and the evaluator, if needed, lets pass."""
-        if not self.is_sure:
-            passing = ((seq, entity["id"]) for seq, entity in self._matching(select))
-            return list(islice(passing, offset, offset + limit))
-        sql = (
-            f"SELECT e.seq, e.id FROM ({select.text} LIMIT ? OFFSET ?) AS c"
-            " CROSS JOIN entity AS e ON e.seq = c.seq"
-        )
-        return list(self._connection.execute(sql, (*select.params, limit, offset)))
+    def _fetch(
+        self,
+        select: Sql,
+        limit: int,
+        offset: int,
+        resume: Callable[[int], Sql] | None = None,
+    ) -> list[Row]:
+        """Return a page of what a SELECT of `seq` finds and passes a closer look, if needed."""
+        if self._is_sure:
+            return q_fetch.rows(self._connection, select, limit, offset)
+        reading = Reading(select, limit + offset, resume)
+        return list(islice(self._passing(reading), offset, offset + limit))
 
-    def in_order(self, limit: int, offset: int, few: int | None = None) -> list[Row]:
-        """Return a page in the order asked for; `few` as in `plan`."""
+    def in_order(self, limit: int, offset: int, few: int = FEW) -> list[Row]:
+        """Return a page in the order asked for; `few` as in `Planner.plan`."""
         order = self._order()
-        plan = self.plan(None, few)
+        plan = self.planner.plan(None, few)
         if order.terms is None:
-            return self._sorted_here(plan.select, limit, offset)
+            nearest = self._by_distance(order, plan, offset + limit)
+            found = self._sorted_here(plan.select) if nearest is None else nearest
+            return found[offset : offset + limit]
         if not order.terms:
-            return self.fetch(plan.select, limit, offset)
-        if plan.few:
-            return self.fetch(order.sorted(plan.select), limit, offset)
-        walk = self.ordered_walk()
-        if walk is not None:
-            return self.fetch(walk, limit, offset)
-        nearest = self._nearest(order, limit, offset)
-        return self.fetch(order.sorted(plan.select), limit, offset) if nearest is None else nearest
+            return self._fetch(plan.select, limit, offset, plan.resume)
+        walk = None if plan.few else self.ordered_walk()
+        return self._fetch(walk or order.sorted(plan.select), limit, offset)
 
     def _order(self) -> Order:
         return Order(self._terms, self._tenant, self._query, self.translated, self._leaves)
@@ -212,7 +204,7 @@ class Search:
         It goes on with the entities that lack the value which comes first in the order.
         """
         order = self._order()
-        walks = order.walks(self._walk(None))
+        walks = order.walks(self.planner.walk(None))
         if walks is None:
             return None
         there, absent = walks
@@ -230,128 +222,94 @@ class Search:
             first.params + absent.params,
         )
 
-    def _nearest(self, order: Order, limit: int, offset: int) -> list[Row] | None:
-        """Look for the nearest in growing circles; None if they come to the whole globe."""
-        metres = _FIRST_CIRCLE
+    def _by_distance(self, order: Order, plan: Plan, needed: int) -> list[Row] | None:
+        """Sort by distance alone, what is nearest in growing circles; None if that does not do."""
+        placed = order.by_distance()
+        if placed is None:
+            return None
+        metres = inf if plan.few else _FIRST_CIRCLE
         while metres < _LAST_CIRCLE:
             around = order.around(metres)
-            if around is None:
-                return None
-            boxes, within = around
-            source = boxes.source()
+            source = None if around is None else around.source()
+            if source is None:
+                break
+            if self.planner.estimate(source, needed) == needed:
+                select = filtered(distinct(source), self.translated.conditions)
+                found = self._measured(select, placed, metres)
+                if len(found) >= needed:
+                    return found
             metres *= _NEXT_CIRCLE
-            if source is None or self.estimate(source, offset + limit) < offset + limit:
-                continue
-            ordered = Sql(
-                f"SELECT DISTINCT s.seq AS seq FROM ({source.text}) AS s ORDER BY s.seq",
-                source.params,
-            )
-            select = filtered(ordered, [within, *self.translated.conditions])
-            found = self.fetch(order.sorted(select), offset + limit, 0)
-            if len(found) == offset + limit:
-                return found[offset:]
-        return None
+        found = self._measured(plan.select, placed, inf)
+        return found if len(found) >= needed else None
 
-    def _sorted_here(self, select: Sql, limit: int, offset: int) -> list[Row]:
+    def _measured(self, select: Sql, placed: Placed, metres: float) -> list[Row]:
+        """Return what is within a distance, in its order."""
+        term = self._query.order[0]
+        if term.distance_from is None:
+            return []
+        distance = measure_from(geo.draw(term.distance_from), haversine)
+        passing = (
+            None if self._is_sure else {number for number, _ in self._passing(Reading(select))}
+        )
+        found = []
+        for number, entity_id, shape in self._shapes(placed, Reading(select)):
+            geometry = decode_shape(shape)
+            away = distance(geo.point_of(geometry) or geo.read(geometry))
+            if away <= metres and (passing is None or number in passing):
+                found.append((-away if term.descending else away, (number, entity_id)))
+        found.sort()
+        return [row for _, row in found]
+
+    def _sorted_here(self, select: Sql) -> list[Row]:
         """Sort by what the index does not know."""
         query = self._query
         keys = [ordering.compile_key(term, query.dataset_ids) for term in query.order]
         keyed = [
-            (tuple(key(entity) for key in keys), (seq, entity["id"]))
-            for seq, entity in self._matching(select)
+            (tuple(key(entity) for key in keys), (number, Iri(entity["id"])))
+            for number, entity in self._matching(Reading(select))
         ]
-        return ordering.sort_keyed(keyed, query.order)[offset : offset + limit]
+        return ordering.sort_keyed(keyed, query.order)
 
     def count(self) -> int:
         """Count what matches."""
-        if not self.is_sure:
-            return sum(1 for _ in self._matching(self.plan(None, FEW_TO_COUNT).select))
+        if not self._is_sure:
+            return sum(
+                1 for _ in self._passing(Reading(self.planner.plan(None, FEW_TO_COUNT).select))
+            )
         conditions = self.translated.conditions
         only = conditions[0].source() if len(conditions) == 1 else None
         if isinstance(conditions[0] if conditions else None, Typed) and only is not None:
             select = only
         else:
-            select = self.plan(None, FEW_TO_COUNT).select
+            select = self.planner.plan(None, FEW_TO_COUNT).select
         sql = f"SELECT count(*) FROM ({select.text})"
         (number,) = self._connection.execute(sql, select.params).fetchone()
         return int(number)
 
-    def plan(self, after: int | None, few: int | None = None) -> Plan:
-        """Choose the condition that leads.
+    def _passing(self, reading: Reading) -> Iterator[Row]:
+        """Yield what passes a closer look, in the order of what is read."""
+        if self._bodies_decide:
+            for number, entity in self._matching(reading):
+                yield number, entity["id"]
+        elif self._query.geo is not None and self.translated.placed is not None:
+            relation = geo.compile_relation(self._query.geo)
+            last = 0
+            for number, entity_id, shape in self._shapes(self.translated.placed, reading):
+                if number != last and relation(decode_shape(shape)):
+                    last = number
+                    yield number, entity_id
 
-        Args:
-            few: what the leading condition may find to be read whole; `FEW` unless told.
-        """
-        few = FEW if few is None else few
-        leader, found = self._smallest(few)
-        source = None if leader is None or found >= few else leader.source()
-        if leader is None or source is None:
-            return Plan(self._walk(after), few=False)
-        start = "" if after is None else " WHERE s.seq > ?"
-        ordered = Sql(
-            f"SELECT DISTINCT s.seq AS seq FROM ({source.text}) AS s{start} ORDER BY s.seq",
-            source.params if after is None else (*source.params, after),
-        )
-        return Plan(filtered(ordered, self._others(leader)), few=True)
-
-    def _walk(self, after: int | None) -> Sql:
-        """Go through the entities in order of creation, by the index that leaves out most."""
-        for leader in self.translated.conditions:
-            found = leader.walk(after)
-            if found is not None:
-                return filtered(found, self._others(leader))
-        start = "" if after is None else " AND seq > ?"
-        all_of_them = Sql(
-            f"SELECT seq FROM entity INDEXED BY entity_order WHERE tenant = ?{start} ORDER BY seq",
-            (self._tenant,) if after is None else (self._tenant, after),
-        )
-        return filtered(all_of_them, self.translated.conditions)
-
-    def _others(self, leader: Condition) -> list[Condition]:
-        """Return what is to be checked on what a leading condition finds."""
-        return [
-            condition
-            for condition in self.translated.conditions
-            if condition is not leader
-            and not (condition is self.translated.typed and self.translated.knows_types(leader))
-        ]
-
-    def _smallest(self, fewest: int) -> tuple[Condition | None, int]:
-        best: Condition | None = None
-        for condition in self.translated.conditions:
-            source = condition.source()
-            if source is None:
-                continue
-            found = self.estimate(source, fewest)
-            if found < fewest:
-                best, fewest = condition, found
-            if fewest == 0:
-                break
-        return best, fewest
-
-    def estimate(self, source: Sql, limit: int) -> int:
-        """Count what a source finds, up to a limit."""
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM ({source.text}) LIMIT ?)"
-        (found,) = self._connection.execute(sql, (*source.params, limit)).fetchone()
-        return int(found)
-
-    def _matching(self, select: Sql) -> Iterator[tuple[int, ExpandedEntity]]:
-        """Yield what passes the evaluator, lazily, in the order of a SELECT of `seq`."""
+    def _matching(self, reading: Reading) -> Iterator[tuple[int, ExpandedEntity]]:
+        """Yield what passes the evaluator, in the order of what is read."""
         matches = evaluate.compile(self._query, linked=self._linked())
-        sql = (
-            f"SELECT e.seq, e.body FROM ({select.text} LIMIT -1) AS c"
-            " CROSS JOIN entity AS e ON e.seq = c.seq AND e.tenant = ?"
-        )
-        rows = self._connection.execute(sql, (*select.params, self._tenant))
-        for looked_at, (seq, body) in enumerate(rows):
-            if looked_at == MAX_EVALUATED:
-                raise TooComplexQuery(
-                    f"more than {MAX_EVALUATED} entities would have to be looked at one by one;"
-                    " narrow the query by type, id or a condition other than a pattern"
-                )
+        found = q_fetch.bodies(self._connection, self._tenant, reading)
+        for number, body in _at_most(MAX_EVALUATED, found):
             entity = self._alive(_decode(body))
             if entity is not None and matches(entity):
-                yield seq, entity
+                yield number, entity
+
+    def _shapes(self, placed: Placed, reading: Reading) -> Iterator[tuple[int, Iri, bytes]]:
+        return _at_most(MAX_MEASURED, q_fetch.shapes(self._connection, placed, reading))
 
     def _alive(self, entity: ExpandedEntity) -> ExpandedEntity | None:
         return drop_expired(entity, self._now) if self._expiring else entity
@@ -369,3 +327,13 @@ class Search:
             return known[entity_id]
 
         return find
+
+
+def _at_most(limit: int, items: Iterator[T]) -> Iterator[T]:
+    for count, item in enumerate(items):
+        if count == limit:
+            raise TooComplexQuery(
+                f"more than {limit} entities would have to be looked at one by one; narrow the"
+                " query by type, id or a condition on an attribute that fewer entities meet"
+            )
+        yield item

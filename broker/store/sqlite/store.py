@@ -15,6 +15,7 @@ from broker.store.sqlite.documents import SqliteDocuments
 from broker.store.sqlite.entities import EntityTransaction, SqliteEntities
 from broker.store.sqlite.outbox import SqliteOutbox
 from broker.store.sqlite.pages import PageCache
+from broker.store.sqlite.streams import SqliteStreams
 from broker.store.sqlite.subscriptions import SqliteSubscriptions
 
 
@@ -26,6 +27,7 @@ class SqliteStore:
     documents: SqliteDocuments
     subscriptions: SqliteSubscriptions
     outbox: SqliteOutbox
+    streams: SqliteStreams
     writer: Writer
 
 
@@ -64,6 +66,7 @@ async def open_store(
             entities=SqliteEntities(writer, pool, transaction, clock),
             documents=SqliteDocuments(writer, pool),
             subscriptions=SqliteSubscriptions(writer, pool, transaction, matcher),
-            outbox=SqliteOutbox(writer, pool, clock, transaction.delivers),
+            outbox=SqliteOutbox(writer, pool, clock, transaction.announce),
+            streams=SqliteStreams(writer, pool, transaction.streams, matcher, clock),
             writer=writer,
         )

@@ -1,5 +1,6 @@
 """The command line: help for a newcomer, and mistakes that are explained."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -25,11 +26,13 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     assert "examples:" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["up", "demo", "broker", "agent", "rules", "kpi", "version"])
+@pytest.mark.parametrize(
+    "command", ["up", "demo", "broker", "agent", "rules", "kpi", "subscription", "version"]
+)
 def test_every_command_is_in_the_help_and_has_help_of_its_own(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert f"\n    {command} " in build_parser().format_help()
+    assert re.search(rf"\n    {command}\s", build_parser().format_help())
 
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

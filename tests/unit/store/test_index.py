@@ -84,6 +84,18 @@ def test_a_place_costs_two_statements_more_at_most() -> None:
     assert [one.split()[0:2] for one in found] == [["UPDATE", "place"], ["UPDATE", "value"]]
 
 
+def test_the_places_of_an_entity_have_ids_of_their_own() -> None:
+    point = {"geometry": {"type": "Point", "coordinates": [1.0, 2.0]}}
+    several = [{**point, "datasetId": f"urn:d:{n}"} for n in range(20)]
+    store = Indexed([entity("1", dict.fromkeys("abcdefgh", several)), entity("2", {"a": point})])
+
+    counts = store.connection.execute(
+        "SELECT id / 65536 AS seq, count(*) FROM place GROUP BY seq ORDER BY seq"
+    ).fetchall()
+
+    assert counts == [(1, 160), (2, 1)]
+
+
 def test_an_entity_that_stays_the_same_costs_nothing() -> None:
     before = entity("1", {"a": {"value": 1}}, scope=["/A"])
     store = Indexed([before])

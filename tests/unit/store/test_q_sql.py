@@ -33,7 +33,7 @@ _CENTRE = Geometry("Point", (5.0, 5.0))
 
 def _selected(store: Indexed, query: EntityQuery, few: int) -> list[int]:
     search = store.search(query)
-    return [number for number, _ in search.fetch(search.plan(None, few).select, 1000, 0)]
+    return [number for number, _ in search.in_creation_order(1000, 0, None, few)]
 
 
 @pytest.mark.parametrize("row", q_vectors()["queries"], ids=title)
@@ -185,7 +185,18 @@ _TIDY = Indexed(
 def test_no_condition_scans_a_table(text: str, few: int) -> None:
     query = EntityQuery(_VEHICLES, q=q.parse(text, expand))
 
-    assert _scans(_TIDY.search(query).plan(None, few).select) == []
+    assert _scans(_TIDY.search(query).planner.plan(None, few).select) == []
+
+
+def test_what_is_checked_on_an_entity_is_looked_up_by_entity() -> None:
+    text = 'speed>=0;name=="name 1";address[city]=="city 1";ref{speed}>=0'
+    plan = _plan(
+        _TIDY.search(EntityQuery(_VEHICLES, q=q.parse(text, expand))).planner.plan(None, 0).select
+    )
+
+    checks = plan[plan.index("SCAN c") :]
+    assert [step for step in checks if step.startswith("SEARCH v") and "seq=?" not in step] == []
+    assert len([step for step in checks if step.startswith("SEARCH v")]) == 3
 
 
 @pytest.mark.parametrize(
@@ -217,7 +228,7 @@ def test_no_condition_scans_a_table(text: str, few: int) -> None:
 )
 @pytest.mark.parametrize("few", [_WALK, _GATHER], ids=["walk", "gather"])
 def test_no_kind_of_query_scans_a_table(query: EntityQuery, few: int) -> None:
-    assert _scans(_TIDY.search(query).plan(None, few).select) == []
+    assert _scans(_TIDY.search(query).planner.plan(None, few).select) == []
 
 
 @pytest.mark.parametrize(

@@ -124,5 +124,5 @@ def test_the_depth_is_that_of_the_longest_chain_of_relationships() -> None:
     ids=["parentheses", "conditions", "length", "links", "pattern length", "pattern size"],
 )
 def test_a_query_larger_than_any_honest_one_is_too_complex(text: str) -> None:
-    with pytest.raises(TooComplexQuery, match="more than|longer than|unfolds"):
+    with pytest.raises(TooComplexQuery, match=r"more than|longer than|unfolds"):
         q.parse(text, expand)

@@ -95,6 +95,21 @@ def test_a_pattern_finds_what_the_engine_of_python_finds(pattern: str, text: str
     assert bool(finder(pattern, "q")(text)) is expected
 
 
+@pytest.mark.parametrize("start", ["", "^", ".*"])
+@pytest.mark.parametrize("literal", ["", "ab", r"a\.b", "a\nb"])
+@pytest.mark.parametrize("end", ["", "$", ".*", ".*$"])
+@pytest.mark.parametrize(
+    "text", ["", "ab", "xab", "abx", "a.b", "xa.bx", "a\nb", "ab\n", "\nab", "ab\nab", "a\nbx\n"]
+)
+def test_a_plain_text_in_a_pattern_is_found_as_by_the_engine_of_python(
+    start: str, literal: str, end: str, text: str
+) -> None:
+    pattern = start + literal + end
+    expected = re.search(pattern.replace("$", r"\Z"), text) is not None
+
+    assert bool(finder(pattern, "q")(text)) is expected
+
+
 @given(st.lists(_PARTS, max_size=5).map("".join), st.text(alphabet="ab.x", max_size=8))
 def test_a_text_that_fits_starts_with_the_prefix(pattern: str, text: str) -> None:
     fits = bool(finder(pattern, "q")(text))

@@ -1,0 +1,176 @@
+"""Why was a subscription notified of a change, or why not: every condition and what it saw.
+
+The conditions are asked in the order in which the matcher asks them, but all of them, so that the
+second obstacle is known before the first is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from broker.core.identifiers import ExpandedEntity, Iri
+from broker.core.ld_context import LdContext
+from broker.core.representations import Representation, render
+from broker.core.subscription import Subscription
+from broker.core.timestamps import instant_key
+from broker.subscriptions.candidates import Candidate
+from broker.subscriptions.compiled import (
+    ATTRIBUTE_CREATED,
+    ATTRIBUTE_DELETED,
+    ATTRIBUTE_UPDATED,
+    ENTITY_CREATED,
+    ENTITY_DELETED,
+    CompiledSubscription,
+)
+from broker.subscriptions.matcher import Changes
+from broker.subscriptions.selection import Predicate
+
+_KINDS: Final = {
+    ENTITY_CREATED: "entityCreated",
+    ENTITY_DELETED: "entityDeleted",
+    ATTRIBUTE_CREATED: "attributeCreated",
+    ATTRIBUTE_UPDATED: "attributeUpdated",
+    ATTRIBUTE_DELETED: "attributeDeleted",
+}
+_SIMPLE: Final = Representation(format="simplified")
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What is explained: a subscription as it is served, as it is matched, and what it looks at.
+
+    Attributes:
+        served: the subscription as its client is shown it.
+        looked_at: the attributes that `q` and `geoQ` are about.
+    """
+
+    subscription: Subscription
+    served: Mapping[str, Any]
+    compiled: CompiledSubscription
+    looked_at: Mapping[str, frozenset[Iri]]
+
+    @property
+    def names(self) -> LdContext:
+        """The @context in which what was seen is shown."""
+        return self.compiled.form.ld_context
+
+
+def explain_change(explained: Explained, candidate: Candidate) -> dict[str, Any]:
+    """Tell of one change which conditions let it pass and which stopped it."""
+    event = candidate.event
+    entity = event.after if event.after is not None else event.before
+    changes = Changes.of(event)
+    names = explained.names
+    conditions = [
+        *_of_state(explained, instant_key(event.at)),
+        *_of_change(explained, changes),
+        *(() if entity is None else _of_entity(explained, entity)),
+    ]
+    stopped_by = _first_obstacle(conditions)
+    if stopped_by is None and candidate.notification is None:
+        stopped_by = "pick"  # all conditions hold, and the projection left nothing to tell
+    told: dict[str, Any] = {
+        "entityId": event.entity_id,
+        "at": event.at,
+        "version": event.version,
+        "changed": sorted(names.compact(name) for name in changes.by_attribute),
+        "notified": candidate.notification is not None,
+        "conditions": conditions,
+    }
+    if candidate.notification is not None:
+        return told | {"notificationId": candidate.notification}
+    return told | {"stoppedBy": stopped_by}
+
+
+def explain_entity(explained: Explained, entity: ExpandedEntity, now: float) -> dict[str, Any]:
+    """Tell whether an update of an entity as it is now would be notified."""
+    conditions = [*_of_state(explained, now), *_of_entity(explained, entity)]
+    if not explained.compiled.triggers & ATTRIBUTE_UPDATED:
+        asked = list(explained.subscription.triggers)
+        conditions.append(_condition("notificationTrigger", False, asked, ["attributeUpdated"]))
+    compiled, names = explained.compiled, explained.names
+    if compiled.watched is not None:
+        has = sorted(names.compact(name) for name in compiled.watched & entity["attributes"].keys())
+        watched = sorted(map(names.compact, compiled.watched))
+        conditions.append(_condition("watchedAttributes", bool(has), watched, has))
+    stopped_by = _first_obstacle(conditions)
+    told = {"id": entity["id"], "wouldBeNotified": stopped_by is None, "conditions": conditions}
+    return told if stopped_by is None else told | {"stoppedBy": stopped_by}
+
+
+def _first_obstacle(conditions: list[dict[str, Any]]) -> str | None:
+    return next((str(one["condition"]) for one in conditions if not one["holds"]), None)
+
+
+def _condition(name: str, holds: bool, asked: Any, seen: Any) -> dict[str, Any]:  # noqa: FBT001 - a member
+    return {"condition": name, "holds": holds, "asked": asked, "seen": seen}
+
+
+def _of_state(explained: Explained, at: float) -> Iterator[dict[str, Any]]:
+    """Yield what does not depend on entities."""
+    subscription = explained.subscription
+    if not explained.compiled.active:
+        yield _condition("isActive", False, True, False)
+    if subscription.expires_at is not UNSET:
+        expires = instant_key(subscription.expires_at)
+        yield _condition("expiresAt", expires > at, subscription.expires_at, None)
+
+
+def _of_change(explained: Explained, changes: Changes) -> Iterator[dict[str, Any]]:
+    """Yield what depends on what was changed, and how."""
+    compiled, names = explained.compiled, explained.names
+    mask = changes.mask(compiled.watched)
+    if compiled.watched is not None:
+        watched = sorted(map(names.compact, compiled.watched))
+        seen = sorted(map(names.compact, changes.by_attribute))
+        holds = not compiled.watched.isdisjoint(changes.by_attribute)
+        yield _condition("watchedAttributes", holds, watched, seen)
+    mask = mask or changes.in_all
+    yield _condition(
+        "notificationTrigger",
+        bool(mask & compiled.triggers),
+        list(explained.subscription.triggers),
+        [name for bit, name in _KINDS.items() if mask & bit],
+    )
+
+
+def _of_entity(explained: Explained, entity: ExpandedEntity) -> Iterator[dict[str, Any]]:
+    """Yield what depends on the entity: selectors, scope, values and place."""
+    compiled = explained.compiled
+    conditions: dict[str, Predicate] = dict(compiled.conditions)
+    if "entities" not in conditions and compiled.types is not None:
+        types = compiled.types
+        conditions = {"entities": lambda one: not types.isdisjoint(one["type"]), **conditions}
+    for member, holds in conditions.items():
+        yield _condition(
+            member,
+            _holds(holds, entity),
+            explained.served.get(member),
+            _seen(explained, member, entity),
+        )
+
+
+def _holds(holds: Predicate, entity: ExpandedEntity) -> bool:
+    try:
+        return bool(holds(entity))
+    except Exception:  # noqa: BLE001 - the matcher takes a condition that breaks as one that fails
+        return False
+
+
+def _seen(explained: Explained, member: str, entity: ExpandedEntity) -> Any:
+    """Return of an entity what a condition looks at."""
+    names = explained.names
+    if member == "entities":
+        return {"id": entity["id"], "type": [names.compact(one) for one in entity["type"]]}
+    if member == "scopeQ":
+        return entity.get("scope", [])
+    looked_at = explained.looked_at.get(member, frozenset())
+    kept = {k: v for k, v in entity["attributes"].items() if k in looked_at}
+    shown: Mapping[str, Any] = (
+        render(ExpandedEntity({**entity, "attributes": kept}), names, _SIMPLE) or {}
+    )
+    return {key: value for key, value in shown.items() if key not in {"id", "type", "scope"}}
