@@ -18,6 +18,7 @@ from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFoun
 from broker.core.events import EntityChanged
 from broker.core.identifiers import DEFAULT_TENANT, ExpandedEntity, Iri, Tenant
 from broker.core.ld_context import CORE
+from broker.core.linking import Read, nowhere
 from broker.core.query.entity_query import EntityQuery
 from broker.operations.changes import creating, deleting, existing, updating
 from broker.store.interface import Change, Changed, Commit, Delivery
@@ -32,7 +33,8 @@ CITY = Tenant("city")
 class EveryChange:
     """A matcher that makes one notification of every change."""
 
-    def match(self, event: EntityChanged) -> Sequence[Delivery]:
+    def match(self, event: EntityChanged, read: Read = nowhere) -> Sequence[Delivery]:
+        del read
         body = f"{event.entity_id} {event.version}".encode()
         return [
             Delivery(
