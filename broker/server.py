@@ -71,73 +71,85 @@ async def serve(
         OSError: the port is taken.
         NewerSchema: the store's file was written by a newer version.
     """
-    policy = EgressPolicy(
-        schemes=frozenset(("http", "https", "mqtt", "mqtts")),
-        allow_private=settings.egress_allow_private,
-        allowed=tuple(part.strip() for part in settings.egress_allow.split(",") if part.strip()),
-        timeout=settings.notification_timeout,
-    )
-    registry = SubscriptionRegistry()
-    matcher, streams = SubscriptionMatcher(), Streams()
     async with AsyncExitStack() as stack:
-        egress = await stack.enter_async_context(Egress(policy))
-        notifier = Notifier(
-            registry,
-            egress,
-            clock,
-            DeliveryPolicy(
-                timeout=settings.notification_timeout, attempts=settings.notification_attempts
-            ),
-        )
-        store = await stack.enter_async_context(
-            open_store(
-                settings.data_dir / "broker.db",
-                matcher,
-                _listener(notifier, streams),
-                clock,
-                readers=settings.readers,
-                max_queued=settings.max_queued_writes,
-                cached_entities=settings.cached_entities,
-            )
-        )
-        contexts = Contexts(
-            store.documents,
-            egress,
-            clock=clock,
-            bundled=bundled,
-            mirror=settings.context_mirror,
-            fetch=settings.context_fetch,
-        )
-        await stack.enter_async_context(contexts)
-        broker = Broker(
-            entities=store.entities,
-            documents=store.documents,
-            subscriptions=store.subscriptions,
-            outbox=store.outbox,
-            stream_events=store.streams,
-            contexts=contexts,
-            registry=registry,
-            matcher=matcher,
-            notifier=notifier,
-            streams=streams,
-            egress=egress,
-            clock=clock,
-            limits=_limits(settings),
-        )
-        await stack.enter_async_context(load(broker, matcher))
+        broker, store = await _opened(stack, settings, bundled, clock)
+        await stack.enter_async_context(load(broker, broker.matcher))
         await stack.enter_async_context(
             stream_operations.keep(
                 broker, partial(compile_query, broker), window=settings.stream_window
             )
         )
-        await stack.enter_async_context(notifier.deliver(store.outbox))
-        scheduler = Scheduler(registry, store.entities, store.outbox, clock)
+        await stack.enter_async_context(broker.notifier.deliver(store.outbox))
+        scheduler = Scheduler(broker.registry, store.entities, store.outbox, clock)
         await stack.enter_async_context(scheduler.running())
         await stack.enter_async_context(_sweeping(store, settings.sweep_interval))
-        metrics = Metrics(_gauges(store, notifier, streams))
+        metrics = Metrics(_gauges(store, broker.notifier, broker.streams))
         url = await stack.enter_async_context(_listen(broker, settings, metrics, bundled))
-        contexts.public_url = settings.public_url or url
-        yield RunningBroker(url, broker, notifier)
+        broker.contexts.public_url = settings.public_url or url
+        yield RunningBroker(url, broker, broker.notifier)
+
+
+async def _opened(
+    stack: AsyncExitStack,
+    settings: Settings,
+    bundled: Mapping[str, Mapping[str, Any]],
+    clock: Callable[[], datetime],
+) -> tuple[Broker, SqliteStore]:
+    """Open the store and what stands beside it, and put the broker together."""
+    registry, matcher, streams = SubscriptionRegistry(), SubscriptionMatcher(), Streams()
+    egress = await stack.enter_async_context(Egress(_egress_policy(settings)))
+    notifier = Notifier(registry, egress, clock, _delivery_policy(settings))
+    store = await stack.enter_async_context(
+        open_store(
+            settings.data_dir / "broker.db",
+            matcher,
+            _listener(notifier, streams),
+            clock,
+            readers=settings.readers,
+            max_queued=settings.max_queued_writes,
+            cached_entities=settings.cached_entities,
+        )
+    )
+    contexts = Contexts(
+        store.documents,
+        egress,
+        clock=clock,
+        bundled=bundled,
+        mirror=settings.context_mirror,
+        fetch=settings.context_fetch,
+    )
+    await stack.enter_async_context(contexts)
+    broker = Broker(
+        entities=store.entities,
+        documents=store.documents,
+        subscriptions=store.subscriptions,
+        outbox=store.outbox,
+        stream_events=store.streams,
+        contexts=contexts,
+        registry=registry,
+        matcher=matcher,
+        notifier=notifier,
+        streams=streams,
+        egress=egress,
+        clock=clock,
+        limits=_limits(settings),
+    )
+    return broker, store
+
+
+def _egress_policy(settings: Settings) -> EgressPolicy:
+    return EgressPolicy(
+        schemes=frozenset(("http", "https", "mqtt", "mqtts")),
+        allow_private=settings.egress_allow_private,
+        allowed=tuple(part.strip() for part in settings.egress_allow.split(",") if part.strip()),
+        timeout=settings.notification_timeout,
+    )
+
+
+def _delivery_policy(settings: Settings) -> DeliveryPolicy:
+    return DeliveryPolicy(
+        timeout=settings.notification_timeout, attempts=settings.notification_attempts
+    )
 
 
 def _limits(settings: Settings) -> Limits:
