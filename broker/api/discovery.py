@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from broker.api import answers
+from broker.api import answers, parameters
 from broker.api.request import Request
 from broker.api.routes import Route
 from broker.operations import discovery as operations
@@ -17,7 +17,10 @@ async def list_types(request: Request) -> web.Response:
     """GET /types."""
     ld_context = await request.ld_context()
     body = await operations.entity_types(
-        request.broker, request.tenant, ld_context, details=request.flag("details")
+        request.broker,
+        request.tenant,
+        ld_context,
+        details=parameters.flag(request.params, "details"),
     )
     return answers.document(request, body, ld_context)
 
@@ -35,7 +38,10 @@ async def list_attributes(request: Request) -> web.Response:
     """GET /attributes."""
     ld_context = await request.ld_context()
     body = await operations.attributes(
-        request.broker, request.tenant, ld_context, details=request.flag("details")
+        request.broker,
+        request.tenant,
+        ld_context,
+        details=parameters.flag(request.params, "details"),
     )
     return answers.document(request, body, ld_context)
 

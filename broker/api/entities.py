@@ -189,7 +189,7 @@ async def delete_attrs(request: Request) -> web.Response:
         entity_id,
         parameters.attribute(request, ld_context),
         dataset_id=None if dataset_id is None else _dataset(dataset_id),
-        delete_all=request.flag("deleteAll"),
+        delete_all=parameters.flag(request.params, "deleteAll"),
         narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()

@@ -151,17 +151,6 @@ class Request:
         links = self.raw.headers.getall("Link", ())
         return media.context_link(", ".join(links)) if links else None
 
-    def flag(self, name: str) -> bool:
-        """Return a parameter that is `true` or `false`, false when absent.
-
-        Raises:
-            InvalidRequest: it is something else.
-        """
-        value = self.params.get(name, "false").lower()
-        if value not in {"true", "false"}:
-            raise InvalidRequest(f"{name}: expected true or false, got {value!r:.80}")
-        return value == "true"
-
 
 _WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
 

@@ -67,7 +67,6 @@ class Delivery:
     body: bytes
     created_at: str
     sequence: int = 0
-    attempts: int = 0
 
 
 class Matcher(Protocol):
