@@ -7,6 +7,7 @@ with the last that was sent of it.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from broker.client import Client
 from broker.core.timestamps import format_timestamp
 from rigel.demo import frames, names
 from rigel.demo.city import TIME_ZONE, Bay, City, Probe
+from rigel.demo.facts import again
 from rigel.demo.story import EvseChange, Story, Uplink
 
 _LOCAL: Final = ZoneInfo(TIME_ZONE)
@@ -71,8 +73,24 @@ def expectations(city: City, story: Story) -> Sequence[Expected]:
     ]
 
 
-async def missing(wanted: Sequence[Expected], client: Client) -> Sequence[str]:
-    """Return what is not as expected, in words; empty when all is."""
+async def missing(
+    wanted: Sequence[Expected], client: Client, *, patience: float = 0.0
+) -> Sequence[str]:
+    """Return what is not as expected, in words; empty as soon as all is.
+
+    Args:
+        patience: seconds to go on looking while something is missing.
+    """
+    give_up = time.monotonic() + patience
+    faults: Sequence[str] = ()
+    async for _ in again():
+        faults = await _faults(wanted, client)
+        if not faults or time.monotonic() >= give_up:
+            break
+    return faults
+
+
+async def _faults(wanted: Sequence[Expected], client: Client) -> Sequence[str]:
     entities: dict[str, Mapping[str, Any]] = {}
     for kind in sorted({names.type_of(expected.entity_id) for expected in wanted}):
         async for entity in client.query_entities(type=kind):

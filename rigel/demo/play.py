@@ -14,8 +14,8 @@ from rich.console import Console
 from broker.client import Client
 from rigel.demo import report
 from rigel.demo.city import City
-from rigel.demo.expectations import Expected, expectations, missing
-from rigel.demo.facts import Counts, Facts, NeverTrue, again, everybody_told
+from rigel.demo.expectations import expectations, missing
+from rigel.demo.facts import Counts, Facts, NeverTrue, everybody_told
 from rigel.demo.ocpi import Operator
 from rigel.demo.provisioning import provision
 from rigel.demo.replay import Replay, Tallies, mqtt_publisher
@@ -96,7 +96,7 @@ async def _look(stage: Stage, tallies: Tallies, wrong: Sequence[str], seconds: f
     wanted = expectations(stage.city, stage.story)
     # KPIs need a moment to tell of the present; what went wrong before does not mend by waiting.
     patience = 0.0 if wrong else _SECONDS_TO_FINISH
-    faults = [*wrong, *await _missing_in_the_end(wanted, stage.client, patience)]
+    faults = [*wrong, *await missing(wanted, stage.client, patience=patience)]
     counts = await stage.facts.read()
     arrived = {agent: int(counts[f"rigel_agent_delivered_total {agent}"]) for agent in AGENTS}
     lost = tallies.sent - sum(arrived.values())
@@ -111,19 +111,6 @@ async def _look(stage: Stage, tallies: Tallies, wrong: Sequence[str], seconds: f
         checked=len(wanted),
         seconds=seconds,
     )
-
-
-async def _missing_in_the_end(
-    wanted: Sequence[Expected], client: Client, patience: float
-) -> Sequence[str]:
-    """Return what is missing as soon as nothing is, or after so many seconds."""
-    give_up = time.monotonic() + patience
-    faults: Sequence[str] = ()
-    async for _ in again():
-        faults = await missing(wanted, client)
-        if not faults or time.monotonic() >= give_up:
-            break
-    return faults
 
 
 def _nothing_waits(counts: Counts) -> bool:

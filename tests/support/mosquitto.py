@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ _REQUIRED = os.environ.get("REQUIRE_SERVERS") == "1"
 needs_mosquitto = pytest.mark.skipif(
     _BINARY is None and not _REQUIRED, reason="mosquitto is not installed"
 )
+_NEVER_GIVEN = range(10_000, 32_000)
 _CONFIG = """\
 listener {port} 127.0.0.1
 allow_anonymous true
@@ -30,11 +32,19 @@ log_type information
 
 
 def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that was free a moment ago.
+
+    It is none of those that systems give to connections that go out, so that it is still free when
+    the server that a test stopped wants it again.
+    """
+    while True:
+        port = secrets.choice(_NEVER_GIVEN)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Mosquitto:

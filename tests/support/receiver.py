@@ -108,9 +108,9 @@ class Receiver:
         await self.until(lambda: len(self.accepted) >= count)
         return self.accepted
 
-    async def until(self, reached: Callable[[], bool]) -> None:
-        """Wait for a fact about what came."""
-        async with asyncio.timeout(20):
+    async def until(self, reached: Callable[[], bool], *, limit: float = 20.0) -> None:
+        """Wait for a fact about what came, so many seconds at most."""
+        async with asyncio.timeout(limit):
             while not reached():
                 self._came.clear()
                 await self._came.wait()

@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(240), needs_mosquitto]
 TOKEN = "a-token-for-tests"
 START = datetime(2025, 6, 17, tzinfo=ZoneInfo("Europe/Paris"))
 LENGTH = timedelta(hours=34)
+PATIENCE = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,19 +190,20 @@ async def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, town: Town)
             await subscribe(town, watcher, "KeyPerformanceIndicator", "runningValue")
             senders.create_task(town.send_uplinks(publish))
             charging = senders.create_task(town.send_charging())
-            await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 4)
+            await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 4, limit=PATIENCE)
             await first.kill()
 
         async with town.process(tmp_path, server.url) as second:
-            await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 2)
+            await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 2, limit=PATIENCE)
             await second.kill()
 
         async with town.process(tmp_path, server.url):
             await charging
-            await watcher.until(lambda: seen(watcher) >= wanted)
-            await watcher.until(lambda: rotations(watcher) == arrivals(town))
+            await watcher.until(lambda: seen(watcher) >= wanted, limit=PATIENCE)
+            await watcher.until(lambda: rotations(watcher) == arrivals(town), limit=PATIENCE)
             reading.cancel()
-            faults = await missing(expectations(town.city, town.story), town.client)
+            told = expectations(town.city, town.story)
+            faults = await missing(told, town.client, patience=PATIENCE)
 
     assert seen(watcher) == wanted
     assert faults == []

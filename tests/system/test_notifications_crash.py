@@ -96,7 +96,7 @@ async def test_all_that_was_acknowledged_is_notified_in_order(tmp_path: Path) ->
                 await broker.kill()
         wanted = {writer.entity_id: set(writer.acknowledged) for writer in writers}
         async with broker_process(tmp_path):
-            await there.until(lambda: _has_all(there.accepted, wanted))
+            await there.until(lambda: _has_all(there.accepted, wanted), limit=60)
 
     for values in by_entity(there.accepted).values():
         assert values == sorted(values)
