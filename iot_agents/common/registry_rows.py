@@ -67,12 +67,12 @@ def find(connection: sqlite3.Connection, *, hardware_id: str, apikey: str) -> Kn
     query = "SELECT document FROM device WHERE hardware_id = ?"
     rows = connection.execute(query + " AND apikey = ?", (hardware_id, apikey)).fetchall()
     if not rows and apikey:
-        rows = connection.execute(
-            query + " AND apikey = '' AND EXISTS (SELECT 1 FROM service_group AS shared"
+        lent = (
+            " AND apikey = '' AND EXISTS (SELECT 1 FROM service_group AS shared"
             "  WHERE shared.apikey = ? AND shared.service = device.service"
-            "  AND shared.subservice = device.service_path)",
-            (hardware_id, apikey),
-        ).fetchall()
+            "  AND shared.subservice = device.service_path)"
+        )
+        rows = connection.execute(query + lent, (hardware_id, apikey)).fetchall()
     if not rows and not apikey:
         # A network without keys of its own: the id alone has to do.
         rows = connection.execute(query, (hardware_id,)).fetchall()
