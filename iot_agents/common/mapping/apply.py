@@ -47,6 +47,15 @@ def apply(
     return [entity for rule in mapping.entities for entity in run.entities(rule, scope)]
 
 
+def scope_of(mapping: Mapping, payload: Any, device: Dict[str, Any] | None = None) -> Scope:
+    """Return the names that the entities of a mapping read, with those of `let`.
+
+    Raises:
+        MappingError: see `apply`.
+    """
+    return _Run(mapping, None).scope(payload, device)
+
+
 class _Run:
     __slots__ = ("_drops", "_mapping")
 
@@ -157,7 +166,7 @@ class _Run:
 def _completed(rule: EntityRule, scope: Scope, entity: Entity, moment: str | None) -> Entity:
     if rule.passing is not None:
         for name, instance in rule.passing(scope).items():
-            entity.setdefault(name, {**instance, "observedAt": moment})
+            entity.setdefault(name, {"observedAt": moment, **instance})
     names = None if rule.keep is None else rule.keep(scope)
     if names is None:
         return entity
