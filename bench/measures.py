@@ -129,9 +129,10 @@ async def throughput(agent: Agent, count: int) -> Throughput:
 async def delay(agent: Agent, *, seconds: int, rate: int) -> Delay:
     """Send measures at a rate, each of which a subscription of the broker tells us of."""
     arrived: dict[int, float] = {}
+    more = asyncio.Event()
     sent: dict[int, float] = {}
     async with (
-        _receiver(arrived) as endpoint,
+        _receiver(arrived, more) as endpoint,
         ClientSession(headers={"Content-Type": "application/json", **_TENANT}) as session,
         _publisher(agent.mqtt_port) as publish,
     ):
@@ -147,7 +148,8 @@ async def delay(agent: Agent, *, seconds: int, rate: int) -> Delay:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while len(arrived) < len(sent):
-                    await asyncio.sleep(0.05)
+                    more.clear()
+                    await more.wait()
     delays = sorted((at - sent[n]) * 1000 for n, at in arrived.items() if n in sent)
     p99 = delays[int(len(delays) * 0.99)] if delays else float("inf")
     return Delay(rate=len(sent) / took, lost=len(sent) - len(delays), p99=p99)
@@ -286,11 +288,12 @@ async def _stale(agent: Agent, count: int) -> int:
 
 
 @asynccontextmanager
-async def _receiver(arrived: dict[int, float]) -> AsyncIterator[str]:
+async def _receiver(arrived: dict[int, float], more: asyncio.Event) -> AsyncIterator[str]:
     async def receive(request: web.Request) -> web.Response:
         now = time.perf_counter()
         for entity in msgspec.json.decode(await request.read())["data"]:
             arrived.setdefault(int(entity["count"]["value"]), now)
+        more.set()
         return web.Response()
 
     app = web.Application()

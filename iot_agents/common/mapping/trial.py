@@ -1,4 +1,4 @@
-"""A mapping tried on a payload: the entities, what is wrong with them, and why others are missing."""
+"""A mapping tried on a payload: its entities, what is wrong with them, why others are missing."""
 
 from __future__ import annotations
 
