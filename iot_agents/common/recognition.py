@@ -60,9 +60,8 @@ def recognize(connection: sqlite3.Connection, *, caller: Caller) -> Known:
     found = _matching(connection, caller, group)
     if len(found) > 1:
         raise AmbiguousDevice(f"{len(found)} devices are called {caller.device_id!r:.80}")
-    if found:
-        return rows.known(connection, found[0], group)
-    return rows.known(connection, _take_in(connection, caller, group), group)
+    device = found[0] if found else _take_in(connection, caller, group)
+    return rows.known(connection, device, caller.apikey or "")
 
 
 def _matching(
@@ -72,16 +71,16 @@ def _matching(
     if caller.apikey is None:
         # A network without keys of its own: a device without one, or the id alone.
         return [device for device in devices if not device.apikey] or devices
-    found = [device for device in devices if device.apikey == caller.apikey]
+    keyed = [device for device in devices if device.apikey == caller.apikey]
+    # Scripts often leave the key to the group.
+    lent = [device for device in devices if rows.is_lent(connection, device, caller.apikey)]
+    own = [[device for device in each if _is_of(device, group)] for each in (keyed, lent)]
+    return next((each for each in (*own, keyed) if each), lent)
+
+
+def _is_of(device: Device, group: ServiceGroup | None) -> bool:
     if group is None:
-        return found
-    own = [device for device in found if _is_of(device, group)]
-    # Scripts often leave the key to the group: such a device is the group's if it is in its path.
-    keyless = (device for device in devices if not device.apikey and _is_of(device, group))
-    return own or list(keyless) or found
-
-
-def _is_of(device: Device, group: ServiceGroup) -> bool:
+        return False
     return (device.service, device.service_path) == (group.service, group.subservice)
 
 
@@ -142,7 +141,7 @@ def by_entity(connection: sqlite3.Connection, *, service: str, entity_id: str) -
     named = rows.devices_named(connection, service, entity_id)
     # Otherwise the id is made of the type and the device's id, see `in_force`.
     devices = named or rows.devices_ending(connection, service, _tails(entity_id))
-    known = [rows.known(connection, device, None) for device in devices]
+    known = [rows.known(connection, device) for device in devices]
     found = [each for each in known if each.in_force.get("entity_name") == entity_id]
     return found[0] if len(found) == 1 else None
 

@@ -79,34 +79,52 @@ def changed(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE version SET number = number + 1")
 
 
-def known(connection: sqlite3.Connection, device: Device, group: ServiceGroup | None) -> Known:
+def known(connection: sqlite3.Connection, device: Device, apikey: str = "") -> Known:
     """Return a device with what is in force for it.
 
     Args:
-        group: whose member the device is if nothing of its own tells.
+        apikey: the key it sent, which tells the group of a device that has none of its own.
     """
-    own = _group_of(connection, device, group)
-    return Known(device, in_force(device, own))
+    return Known(device, in_force(device, _group_of(connection, device, apikey)))
 
 
 def _group_of(
-    connection: sqlite3.Connection, device: Device, caller: ServiceGroup | None
+    connection: sqlite3.Connection, device: Device, apikey: str = ""
 ) -> ServiceGroup | None:
-    place = (device.service, device.service_path)
+    """Return the group of a device: of its apikey, or of the one it sent if it has none."""
+    key = device.apikey or apikey
     groups = _decoded_groups(
         connection.execute(
             "SELECT document FROM service_group WHERE service = ? AND subservice = ?"
             " AND (? = '' OR apikey = ?) ORDER BY seq",
-            (*place, device.apikey, device.apikey),
+            (device.service, device.service_path, key, key),
         )
     )
-    same_type = (group for group in groups if group.entity_type == device.entity_type)
-    if (typed := next(same_type, None)) is not None:
-        return typed
-    if caller is not None and place == (caller.service, caller.subservice):
-        return caller
-    # A device without a key and a type can only belong to the one group there is.
-    return groups[0] if len(groups) == 1 or (groups and device.apikey) else None
+    same_type = [group for group in groups if group.entity_type == device.entity_type]
+    if same_type:
+        return same_type[0]
+    # Without an apikey nothing else tells which of several groups is meant.
+    return groups[0] if groups and (key or len(groups) == 1) else None
+
+
+def group_of_key(
+    connection: sqlite3.Connection, *, apikey: str, resource: str
+) -> ServiceGroup | None:
+    """Return the group of an apikey: of the resource if there is one, otherwise the oldest."""
+    found = connection.execute(
+        "SELECT document FROM service_group WHERE apikey = ? ORDER BY resource != ?, seq",
+        (apikey, resource),
+    ).fetchone()
+    return None if found is None else _decode_group(found[0])
+
+
+def is_lent(connection: sqlite3.Connection, device: Device, apikey: str) -> bool:
+    """Tell whether a device without an apikey has this one of a group of its service and path."""
+    found = connection.execute(
+        "SELECT 1 FROM service_group WHERE service = ? AND subservice = ? AND apikey = ?",
+        (device.service, device.service_path, apikey),
+    ).fetchone()
+    return not device.apikey and found is not None
 
 
 def devices_of_hardware(connection: sqlite3.Connection, hardware_id: str) -> list[Device]:
