@@ -99,7 +99,7 @@ class EntityTransaction:
             self.pages.changed(events)
         self._clear()
         streamed = self.streams.committed()
-        if not events and not deliveries:
+        if not (events or deliveries or streamed):
             return None
         return lambda: self._listener(Commit(events, deliveries, streamed))
 

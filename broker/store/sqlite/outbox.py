@@ -14,6 +14,7 @@ from broker.core.timestamps import format_timestamp
 from broker.store.interface import Delivery, Standing
 from broker.store.sqlite import dead_letters
 from broker.store.sqlite.connection import Readers, Writer
+from broker.store.sqlite.streams import StreamLog
 
 _COLUMNS = "id, tenant, subscription, order_key, created, body"
 _SIZES: Final = (32, 16, 8, 4, 2, 1)
@@ -107,11 +108,13 @@ class SqliteOutbox:
         readers: Readers,
         clock: Callable[[], datetime],
         rows: OutboxRows,
+        streams: StreamLog,
     ) -> None:
         self._writer = writer
         self._readers = readers
         self._clock = clock
         self._rows = rows
+        self._streams = streams
 
     async def pending(self, *, after: int, limit: int) -> list[Delivery]:
         """See `Outbox.pending`."""
@@ -130,13 +133,14 @@ class SqliteOutbox:
         """See `Outbox.post`."""
         key = (deliveries[0].tenant, deliveries[0].subscription_id)
         members = msgspec.json.encode(stats)
+        now = self._clock().timestamp()
 
         def job(cursor: sqlite3.Cursor) -> None:
             cursor.execute(
                 "UPDATE subscription SET stats = ? WHERE tenant = ? AND id = ?", (members, *key)
             )
             if cursor.rowcount:
-                self._rows.add(deliveries)
+                self._rows.add(self._streams.write(cursor, deliveries, now))
 
         await self._writer.write(job)
 
