@@ -78,6 +78,12 @@ def expand_instance(document: object, attribute: Iri, ld_context: LdContext) -> 
     return next(iter(found.values()))
 
 
+def is_deletion(instance: Instance) -> bool:
+    """Tell whether an instance stands for a deletion."""
+    value = KINDS[instance["type"]].value
+    return bool(instance[value] == _NULLS.get(value, NGSI_LD_NULL))
+
+
 def deleted_instance(kind: str, at: str) -> Instance:
     """Return the instance that stands for the deletion of an attribute (clause 4.5.7)."""
     value = KINDS[kind].value
