@@ -34,7 +34,12 @@ async def retrieve_entity(request: Request) -> web.StreamResponse:
     ld_context = await request.ld_context()
     asked = asking.retrieval(request, ld_context)
     stored = await queries.retrieve_entity(
-        request.broker, request.tenant, entity_id, types=asked.types, query=asked.query
+        request.broker,
+        request.tenant,
+        entity_id,
+        types=asked.types,
+        query=asked.query,
+        as_of=asked.as_of,
     )
     return await answer_entity(request, ld_context, asked, stored)
 

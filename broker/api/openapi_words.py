@@ -26,6 +26,7 @@ def _list(items: Schema) -> Schema:
 PARAMETERS: dict[str, tuple[str, Schema]] = {
     "aggrMethods": ("Aggregation methods, by comma, such as avg (4.5.19).", _TEXT),
     "aggrPeriodDuration": ("ISO 8601 duration of a period; all time by default.", _TEXT),
+    "asOf": ("Moment whose state is wanted, from history (extension).", _DATE_TIME),
     "attrs": ("Attributes to match and show, by comma (deprecated by pick).", _TEXT),
     "collation": ("BCP 47 tag of the order of texts (4.23).", _TEXT),
     "containedBy": ("Ids met before, not to be joined again, by comma (4.5.23).", _TEXT),

@@ -175,6 +175,10 @@ class TemporalStore(Protocol):
         """Return a page of the entities that matched at an instant."""
         ...
 
+    async def count_as_of(self, tenant: Tenant, query: EntityQuery, at: int) -> int:
+        """Count the entities that matched at an instant."""
+        ...
+
     def export(
         self, tenant: Tenant, query: EntityQuery, selection: TemporalSelection
     ) -> AsyncIterator[Sequence[PastInstance]]:
