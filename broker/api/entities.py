@@ -13,7 +13,6 @@ from broker.api.request import Request
 from broker.api.routes import Route
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.fragments import Applied
-from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
 from broker.core.timestamps import check_timestamp
 from broker.operations import entities as operations
@@ -35,7 +34,12 @@ async def retrieve_entity(request: Request) -> web.StreamResponse:
     ld_context = await request.ld_context()
     asked = asking.retrieval(request, ld_context)
     stored = await queries.retrieve_entity(
-        request.broker, request.tenant, entity_id, types=asked.types, query=asked.query
+        request.broker,
+        request.tenant,
+        entity_id,
+        types=asked.types,
+        query=asked.query,
+        as_of=asked.as_of,
     )
     return await answer_entity(request, ld_context, asked, stored)
 
@@ -182,21 +186,16 @@ async def delete_attrs(request: Request) -> web.Response:
     """DELETE /entities/{entityId}/attrs/{attrId}."""
     entity_id = request.uri("entityId")
     ld_context = await request.ld_context()
-    dataset_id = request.params.get("datasetId")
     await operations.delete_attr(
         request.broker,
         request.tenant,
         entity_id,
         parameters.attribute(request, ld_context),
-        dataset_id=None if dataset_id is None else _dataset(dataset_id),
+        dataset_id=parameters.dataset_id(request.params),
         delete_all=parameters.flag(request.params, "deleteAll"),
         narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()
-
-
-def _dataset(text: str) -> str:
-    return text if text == "@none" else Iri(check_uri(text, "datasetId"))
 
 
 _ENTITY = "/entities/{entityId:[^/]+}"

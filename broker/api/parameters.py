@@ -95,6 +95,16 @@ def listed(params: Mapping[str, str], name: str) -> list[str]:
     return parts
 
 
+def dataset_id(params: Mapping[str, str]) -> str | None:
+    """Return the one datasetId asked for, `@none` for the default instance.
+
+    Raises:
+        BadRequestData: it is no URI.
+    """
+    text = params.get("datasetId")
+    return text if text in (None, "@none") else check_uri(text, "datasetId")
+
+
 def dataset_ids(params: Mapping[str, str]) -> frozenset[str] | None:
     """Return the datasetIds asked for (clause 4.5.5); None when there are none."""
     parts = listed(params, "datasetId")

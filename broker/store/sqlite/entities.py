@@ -55,6 +55,7 @@ class EntityTransaction:
         pages: PageCache,
         clock: Callable[[], datetime],
         listener: Callable[[Commit], None],
+        waiting: OutboxRows,
     ) -> None:
         self._matcher = matcher
         self.cache = cache
@@ -64,7 +65,7 @@ class EntityTransaction:
         self.streams = StreamLog()
         self._pending: dict[Key, Held | None] = {}
         self._events: list[EntityChanged] = []
-        self.outbox = OutboxRows()
+        self.outbox = waiting
         self._deliveries: list[Delivery] = []
         self._new_tenants: dict[Tenant, int] = {}
         self._next_seq = 0
@@ -92,6 +93,7 @@ class EntityTransaction:
     def committed(self) -> Callable[[], None] | None:
         """Publish the transaction's entities; the listener is told on the event loop."""
         self.terms.committed()
+        self.outbox.committed()
         self.tenants.update(self._new_tenants)
         events, deliveries = self._events, self._deliveries
         if events:
@@ -109,7 +111,7 @@ class EntityTransaction:
         self._usage.rolled_back()
         self.history.rolled_back()
         self.streams.committed()
-        self.outbox.clear()
+        self.outbox.rolled_back()
         self._clear()
 
     def _clear(self) -> None:
@@ -332,6 +334,7 @@ class SqliteEntities:
     ) -> Any:
         """See `EntityStore.update`."""
         transaction = self._transaction
+        transaction.outbox.check_room()
 
         def job(cursor: sqlite3.Cursor) -> Any:
             number = transaction.tenant(cursor, tenant, creates=creates)
@@ -351,6 +354,7 @@ class SqliteEntities:
     ) -> list[Any | NgsiLdError]:
         """See `EntityStore.update_many`."""
         transaction = self._transaction
+        transaction.outbox.check_room()
 
         def job(cursor: sqlite3.Cursor) -> list[Any | NgsiLdError]:
             number = transaction.tenant(cursor, tenant, creates=creates)
