@@ -219,6 +219,25 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokerUnreachable(f"{method} {self._base}{path}: {error!r}") from error
 
+    async def lines(self, path: str) -> AsyncIterator[bytes]:
+        """Yield the lines of an answer below `/ngsi-ld/v1` as they come.
+
+        Raises:
+            BrokerRefused: the status is 400 or more.
+            BrokerUnreachable: there was no answer, or it ended too early.
+        """
+        url = self._base + path
+        headers = {**self._headers, "Accept": "application/x-ndjson"}
+        timeout = ClientTimeout(total=None, sock_read=self._timeout.total)
+        try:
+            async with self._session.get(url, headers=headers, timeout=timeout) as response:
+                if response.status >= 400:  # noqa: PLR2004 - HTTP status
+                    _decoded(response, await response.read())
+                async for line in response.content:
+                    yield line.rstrip(b"\n")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise BrokerUnreachable(f"GET {url}: {error!r}") from error
+
 
 def _any_inline(body: Any) -> bool:
     return isinstance(body, list) and any("@context" in item for item in _mappings(body))
