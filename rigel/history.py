@@ -53,7 +53,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--query",
         default="",
         metavar="PARAMS",
-        help="export: which instances, such as `type=Sensor&timerel=after&timeAt=2026-01-01T00:00:00Z`",
+        help="export: which instances, such as `type=Sensor&timerel=after&timeAt=…`",
     )
     command.add_argument("--context", metavar="URL", help="the @context of the names")
     command.add_argument("--url", metavar="URL", help="the broker (default: that of the settings)")
