@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -25,15 +24,15 @@ from aiohttp import ClientSession, web
 from broker.client import Client
 from iot_agents.common.agent import Agent, Clock, open_agent
 from iot_agents.common.backoff import Backoff
+from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.counters import Counters
-from iot_agents.common.embedded_mqtt import embedded_broker
 from iot_agents.common.health import Health
 from iot_agents.common.inspection import Inspection
 from iot_agents.common.making import Maker
 from iot_agents.common.mapping.loader import load_mappings, packaged_mappings
 from iot_agents.common.mapping.model import InvalidMapping, Mappings
 from iot_agents.common.mapping.provisioned import compile_mapping
-from iot_agents.common.mqtt_client import MqttOptions, MqttSource
+from iot_agents.common.mqtt_link import Inlet, MqttLink, Start, client_id
 from iot_agents.common.pipeline import Pipeline
 from iot_agents.common.provisioning import Provisioning
 from iot_agents.common.provisioning_errors import InvalidExpression
@@ -51,9 +50,6 @@ LORAWAN: Final = "lorawan"
 OCPI: Final = "ocpi"
 ROLES: Final = frozenset((LORAWAN, OCPI))
 _SHUTDOWN_SECONDS = 5.0
-
-Start = Callable[[str, Coroutine[Any, Any, None]], None]
-"""Starts a task under a name; it ends with the agents."""
 
 
 def _wall_clock() -> datetime:
@@ -116,10 +112,10 @@ async def serve(
         _opened(settings, roles, session, clock) as agents,
         asyncio.TaskGroup() as group,
         _tasks(group, _standing(agents)) as start,
-        _lorawan(parts, registry, agents.get(LORAWAN), start) as lorawan,
-        _http(settings, _app(parts, registry, agents, lorawan)) as url,
+        _south(parts, registry, agents, start) as south,
+        _http(settings, _app(parts, registry, agents, south)) as url,
     ):
-        yield RunningAgents(url, lorawan.mqtt_url, agents)
+        yield RunningAgents(url, south.link.url, agents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +140,29 @@ class _Parts:
     def maker(self, counters: Counters) -> Maker:
         return Maker(self.validator, counters)
 
+    def pipeline(self, registry: Registry, agent: Agent) -> Pipeline:
+        return Pipeline(
+            registry,
+            self.mappings,
+            self.maker(agent.counters),
+            agent.outlets,
+            counters=agent.counters,
+            clock=self.clock,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class _Lorawan:
-    """The running LoRaWAN agent, as far as the rest has to know it."""
+class _South:
+    """The side of devices and their networks, as far as the rest has to know it.
 
-    mqtt_url: str = ""
-    routes: Sequence[web.RouteDef] = ()
-    trouble: Callable[[], str] = str
+    Attributes:
+        desks: the commands of each agent that can bring them.
+        routes: what the agents' HTTP interface serves of it.
+    """
+
+    link: MqttLink
+    desks: Mapping[str, Desk]
+    routes: Sequence[web.RouteDef]
 
 
 def _mode_of(text: str) -> tuple[str, Mode]:
@@ -208,57 +219,62 @@ async def _tasks(
 
 
 @asynccontextmanager
-async def _lorawan(
-    parts: _Parts, registry: Registry, agent: Agent | None, start: Start
-) -> AsyncIterator[_Lorawan]:
-    if agent is None:
-        yield _Lorawan()
-        return
-    settings, counters, clock = parts.settings, agent.counters, parts.clock
-    pipeline = Pipeline(
-        registry,
-        parts.mappings,
-        parts.maker(counters),
-        agent.outlets,
-        counters=counters,
-        clock=clock,
-    )
-    transport = LorawanTransport(
-        LorawanSettings.of(settings), pipeline, counters=counters, clock=clock
-    )
-    accept, acknowledged = transport.accept, transport.acknowledged
-    if settings.mqtt_url:
-        options = _mqtt_options(settings, settings.mqtt_client_id or await agent.client_id())
-        source = MqttSource(options, accept, acknowledged=acknowledged, dropped=transport.dropped)
-        start("lorawan-mqtt", source.run())
-        yield _Lorawan(settings.mqtt_url, transport.routes(), lambda: source.trouble)
-        return
-    host, port = settings.mqtt_embedded_host, settings.mqtt_embedded_port
-    async with embedded_broker(host, port, accept, acknowledged) as url:
-        yield _Lorawan(url, transport.routes())
+async def _south(
+    parts: _Parts, registry: Registry, agents: Mapping[str, Agent], start: Start
+) -> AsyncIterator[_South]:
+    """Run the side that devices and their networks see."""
+    settings = parts.settings
+    link = MqttLink(settings)
+    listening = [name for name in (LORAWAN,) if name in agents]
+    desks = {name: _desk(parts, registry, agents[name]) for name in listening}
+    inlets: list[Inlet] = []
+    routes: list[web.RouteDef] = []
+    for name in listening:
+        agent = agents[name]
+        transport = _TRANSPORTS[name](parts, registry, agent, desks[name], link)
+        own = await agent.client_id()
+        inlets.append(
+            Inlet(
+                name,
+                client_id(settings, name, own, alone=len(listening) == 1),
+                transport.topics,
+                transport.accept,
+                transport.acknowledged,
+                transport.dropped,
+            )
+        )
+        routes += transport.routes()
+        start(f"{name}-commands", desks[name].run())
+    async with link.listening(inlets, start):
+        yield _South(link, desks, routes)
 
 
-def _mqtt_options(settings: Settings, client_id: str) -> MqttOptions:
-    tls = None
-    if settings.mqtt_url.startswith("mqtts"):
-        tls = ssl.create_default_context(cafile=settings.mqtt_ca_file)
-        if settings.mqtt_cert_file is not None:
-            tls.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
-    return MqttOptions(
-        url=settings.mqtt_url,
-        client_id=client_id,
-        topics=settings.lorawan_topics,
-        version=settings.mqtt_version,
-        share=settings.mqtt_share,
-        in_flight=settings.mqtt_in_flight,
-        session_expiry=settings.mqtt_session_expiry,
-        tls=tls,
+def _desk(parts: _Parts, registry: Registry, agent: Agent) -> Desk:
+    settings = parts.settings
+    manners = Manners(
+        expiry=settings.command_expiry,
+        timeout=settings.command_timeout,
         backoff=Backoff(settings.retry_first, settings.retry_limit),
     )
+    return Desk(agent.spool, registry, clock=parts.clock, manners=manners)
+
+
+def _lorawan(
+    parts: _Parts, registry: Registry, agent: Agent, _desk: Desk, _link: MqttLink
+) -> LorawanTransport:
+    return LorawanTransport(
+        LorawanSettings.of(parts.settings),
+        parts.pipeline(registry, agent),
+        counters=agent.counters,
+        clock=parts.clock,
+    )
+
+
+_TRANSPORTS: Final[Mapping[str, Callable[..., LorawanTransport]]] = {LORAWAN: _lorawan}
 
 
 def _app(
-    parts: _Parts, registry: Registry, agents: Mapping[str, Agent], lorawan: _Lorawan
+    parts: _Parts, registry: Registry, agents: Mapping[str, Agent], south: _South
 ) -> web.Application:
     settings = parts.settings
     app = web.Application(client_max_size=settings.max_body)
@@ -266,11 +282,11 @@ def _app(
     inspection = Inspection({name: agent.outlets for name, agent in agents.items()})
     provisioning.add_routes(inspection.routes())
     app.add_subapp("/iot", provisioning)
-    app.add_routes(lorawan.routes)
+    app.add_routes(south.routes)
     if OCPI in agents:
         ocpi = OcpiSettings.of(settings)
         app.add_subapp(ocpi.base_path, _ocpi(parts, ocpi, agents[OCPI]))
-    app.add_routes(Health(agents, lorawan.trouble).routes())
+    app.add_routes(Health(agents, south.link.trouble).routes())
     return app
 
 

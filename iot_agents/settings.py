@@ -71,6 +71,14 @@ class Settings:
         default=60.0, metadata=_doc("Seconds between two looks for what is too old.")
     )
 
+    command_expiry: float = field(
+        default=86_400.0,
+        metadata=_doc("Seconds until a command is given up that nobody answered or fetched."),
+    )
+    command_timeout: float = field(
+        default=10.0, metadata=_doc("Seconds a device or its network has to take a command.")
+    )
+
     mappings: tuple[Path, ...] = field(
         default=(), metadata=_doc("Directories of further mapping files, before those shipped.")
     )

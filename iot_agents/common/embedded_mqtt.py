@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Protocol
 
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 from amqtt.broker import Broker, BrokerContext
@@ -35,8 +37,8 @@ from amqtt.mqtt.publish import PublishPacket
 from amqtt.plugins.manager import PluginManager
 from amqtt.session import Session
 
-from iot_agents.common.measure import NotDurable
-from iot_agents.common.mqtt_client import Accept
+from iot_agents.common.measure import NotDurable, Ticket
+from iot_agents.common.mqtt_client import Publish
 
 _log = logging.getLogger(__name__)
 _ANONYMOUS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
@@ -49,44 +51,67 @@ _LEVEL_5 = b"\x05"
 _VERSION_REFUSED = bytes((0x20, 3, 0, 0x84, 0))
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddedMqtt:
+    """The running broker: where it listens, and what sends messages to its clients."""
+
+    url: str
+    publish: Publish
+
+
+class Listener(Protocol):
+    """An agent, as far as the broker knows it."""
+
+    def accept(self, topic: str, payload: bytes, /) -> Awaitable[Ticket | None]:
+        """Take a message, or leave it and return None; see `Accept`."""
+        ...
+
+    def acknowledged(self) -> None:
+        """Note that a publisher was told we have its message."""
+        ...
+
+
 class _Handler(BrokerProtocolHandler):  # type: ignore[misc] # amqtt says nothing of its types
     """One connection; answers a PUBLISH once it is durable."""
 
     def __init__(
         self,
         plugins: PluginManager[BrokerContext],
-        accept: Accept,
-        acknowledged: Callable[[], None],
+        listeners: Sequence[Listener],
     ) -> None:
         super().__init__(plugins)
-        self._accept = accept
-        self._acknowledged = acknowledged
+        self._listeners = listeners
         self._order = asyncio.Lock()
         self._unanswered = 0
 
     async def handle_publish(self, publish_packet: PublishPacket) -> None:
         self._unanswered += 1
         try:
-            kept = await self._keep(publish_packet)
+            keeper = await self._keep(publish_packet)
         except NotDurable as error:
             _log.warning("a publisher is disconnected: %s", error)
             await self.handle_connection_closed()
         else:
             await super().handle_publish(publish_packet)
-            if kept:
-                self._acknowledged()
+            if keeper is not None:
+                keeper.acknowledged()
         finally:
             self._unanswered -= 1
 
-    async def _keep(self, packet: PublishPacket) -> bool:
+    async def _keep(self, packet: PublishPacket) -> Listener | None:
         if self._unanswered > _MAX_UNANSWERED:
             raise NotDurable(f"more than {_MAX_UNANSWERED} messages wait for their answer")
+        topic, payload = packet.topic_name or "", bytes(packet.data or b"")
         # amqtt starts a task per packet; the lock keeps them in the order of the packets.
         async with self._order:
-            ticket = await self._accept(packet.topic_name or "", bytes(packet.data or b""))
-        if ticket is not None:
-            await ticket.durable()
-        return ticket is not None
+            for listener in self._listeners:
+                ticket = await listener.accept(topic, payload)
+                if ticket is not None:
+                    break
+            else:
+                return None
+        await ticket.durable()
+        return listener
 
 
 class _Replay(ReaderAdapter):  # type: ignore[misc] # amqtt says nothing of its types
@@ -125,12 +150,9 @@ def _check_version(head: bytes, writer: WriterAdapter) -> None:
 class _Broker(Broker):  # type: ignore[misc] # amqtt says nothing of its types
     """amqtt with our handler on every connection."""
 
-    def __init__(
-        self, config: BrokerConfig, accept: Accept, acknowledged: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: BrokerConfig, listeners: Sequence[Listener]) -> None:
         super().__init__(config)
-        self._accept = accept
-        self._acknowledged = acknowledged
+        self._listeners = listeners
 
     async def _initialize_client_session(
         self, reader: ReaderAdapter, writer: WriterAdapter, remote_address: str, remote_port: int
@@ -148,7 +170,16 @@ class _Broker(Broker):  # type: ignore[misc] # amqtt says nothing of its types
         except (AMQTTError, NoDataError):
             await writer.close()
             raise
-        return _Handler(self.plugins_manager, self._accept, self._acknowledged), session
+        return _Handler(self.plugins_manager, self._listeners), session
+
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False
+    ) -> None:
+        """Send a message to those who subscribed to its topic; see `Publish`."""
+        # Without a QoS each subscriber gets the one it asked for.
+        await self.internal_message_broadcast(topic, payload)
+        if retain:
+            await self.retain_message(None, topic, payload, qos)
 
     @property
     def port(self) -> int:
@@ -168,23 +199,23 @@ def is_loopback(host: str) -> bool:
 
 @asynccontextmanager
 async def embedded_broker(
-    host: str, port: int, accept: Accept, acknowledged: Callable[[], None]
-) -> AsyncIterator[str]:
-    """Run the broker and yield its URL.
+    host: str, port: int, listeners: Sequence[Listener]
+) -> AsyncIterator[EmbeddedMqtt]:
+    """Run the broker.
 
     Args:
         port: 0 takes a free one.
-        acknowledged: called for every message a publisher was told we have.
+        listeners: each message goes to the first that takes it.
     """
     if not is_loopback(host):
         _log.warning("the embedded MQTT broker takes messages of everyone who reaches %s", host)
     # A line per connection and per packet says nothing to an operator.
     logging.getLogger("amqtt").setLevel(logging.ERROR)
-    listener = ListenerConfig(bind=f"{host}:{port}", max_connections=_MAX_CONNECTIONS)
-    config = BrokerConfig(listeners={"default": listener}, plugins=dict(_ANONYMOUS))
-    broker = _Broker(config, accept, acknowledged)
+    own = ListenerConfig(bind=f"{host}:{port}", max_connections=_MAX_CONNECTIONS)
+    config = BrokerConfig(listeners={"default": own}, plugins=dict(_ANONYMOUS))
+    broker = _Broker(config, listeners)
     await broker.start()
     try:
-        yield f"mqtt://{host}:{broker.port}"
+        yield EmbeddedMqtt(f"mqtt://{host}:{broker.port}", broker.publish)
     finally:
         await broker.shutdown()

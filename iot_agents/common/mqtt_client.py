@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NoReturn, cast
+from typing import NoReturn, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -45,6 +45,30 @@ Accept = Callable[[str, bytes], Awaitable[Ticket | None]]
 
 Calls are made one after the other, in the order of the messages.
 """
+
+
+class NotPublished(Exception):
+    """A message that was to go out did not, for certain."""
+
+
+class PublishInDoubt(Exception):
+    """A message went out, and whether the server has it is not known."""
+
+
+class Publish(Protocol):
+    """Sends a message to whoever subscribed to its topic."""
+
+    async def __call__(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False
+    ) -> None:
+        """Return once the server has it, or with QoS 0 once it was sent.
+
+        Raises:
+            NotPublished: nothing left.
+            PublishInDoubt: it may have arrived or not.
+        """
+        ...
+
 
 _Accepted = tuple[aiomqtt.Message, Ticket | None]
 
@@ -116,6 +140,7 @@ class MqttSource:
         self._dropped = dropped
         self._version = _THREE if options.version == "3.1.1" else _FIVE
         self._agreed = False
+        self._client: aiomqtt.Client | None = None
         self.subscribed = asyncio.Event()
         """Set while connected and subscribed."""
         self.trouble = "not connected yet"
@@ -130,14 +155,28 @@ class MqttSource:
                     await self._subscribe(client)
                     failures, self.trouble = 0, ""
                     self._agreed = True
+                    self._client = client
                     self.subscribed.set()
                     _log.info("subscribed to %s", ", ".join(self._options.topics))
                     await self._consume(client)
             except* (aiomqtt.MqttError, NotDurable) as group:
                 failures += 1
+                self._client = None
                 self.subscribed.clear()
                 self._failed(group.exceptions[0], failures)
             await asyncio.sleep(self._options.backoff.delay(failures))
+
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False
+    ) -> None:
+        """Send a message over the connection that the subscription has; see `Publish`."""
+        client = self._client
+        if client is None:
+            raise NotPublished(self.trouble or "no connection to the MQTT server")
+        try:
+            await client.publish(topic, payload, qos=qos, retain=retain)
+        except aiomqtt.MqttError as error:
+            raise PublishInDoubt(f"MQTT server: {error}") from error
 
     def _failed(self, error: BaseException, failures: int) -> None:
         while isinstance(error, BaseExceptionGroup):

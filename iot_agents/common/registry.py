@@ -60,6 +60,12 @@ class Registry:
                 self._cache[key] = known
         return known
 
+    async def by_entity(self, service: str, entity_id: str) -> Known | None:
+        """Return the device that an entity stands for, None when nothing tells which one."""
+        return await self._database.submit(
+            partial(rows.by_entity, service=service, entity_id=entity_id)
+        )
+
     async def add_devices(self, devices: Sequence[Device]) -> None:
         """Add devices, all or none.
 

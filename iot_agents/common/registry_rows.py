@@ -25,7 +25,14 @@ MIGRATIONS = (
         resource TEXT NOT NULL, apikey TEXT NOT NULL, document BLOB NOT NULL,
         UNIQUE (resource, apikey))
     """,
+    """
+    CREATE INDEX device_by_entity ON device
+        (service, json_extract(CAST(document AS TEXT), '$.entity_name'));
+    CREATE INDEX device_by_id ON device (service, device_id)
+    """,
 )
+
+_LONGEST_ID = 1000
 
 _decode_device = msgspec.json.Decoder(Device).decode
 _decode_group = msgspec.json.Decoder(ServiceGroup).decode
@@ -66,6 +73,27 @@ def find(connection: sqlite3.Connection, *, hardware_id: str, apikey: str) -> Kn
         raise AmbiguousDevice(f"{len(rows)} devices are called {hardware_id!r:.80}")
     device = _decode_device(rows[0][0])
     return Known(device, in_force(device, _group_of(connection, device)))
+
+
+def by_entity(connection: sqlite3.Connection, *, service: str, entity_id: str) -> Known | None:
+    """Return the device that an entity stands for, None when there is none or more than one."""
+    rows = connection.execute(
+        "SELECT document FROM device WHERE service = ?"
+        " AND json_extract(CAST(document AS TEXT), '$.entity_name') = ?",
+        (service, entity_id),
+    ).fetchall()
+    if not rows:
+        # Otherwise the id is made of the type and the device's id, see `in_force`.
+        tails = [entity_id[start:] for start in range(1, min(len(entity_id), _LONGEST_ID))]
+        marks = ", ".join("?" * len(tails))
+        rows = connection.execute(
+            f"SELECT document FROM device WHERE service = ? AND device_id IN ({marks})",  # noqa: S608 - only marks
+            (service, *tails),
+        ).fetchall()
+    devices = [_decode_device(document) for (document,) in rows]
+    known = [Known(device, in_force(device, _group_of(connection, device))) for device in devices]
+    found = [each for each in known if each.in_force.get("entity_name") == entity_id]
+    return found[0] if len(found) == 1 else None
 
 
 def _group_of(connection: sqlite3.Connection, device: Device) -> ServiceGroup | None:

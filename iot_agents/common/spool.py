@@ -16,13 +16,15 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from iot_agents.common.counters import Counters
 from iot_agents.common.database import Database
 from iot_agents.common.dead_letters import DeadLetter, insert_dead_letters
+
+T = TypeVar("T")
 
 MIGRATIONS = (
     """
@@ -40,6 +42,17 @@ MIGRATIONS = (
     CREATE TABLE dead_letter (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, device TEXT NOT NULL,
         at TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, payload BLOB NOT NULL)
+    """,
+    """
+    CREATE TABLE command (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT UNIQUE,
+        tenant TEXT NOT NULL, entity_id TEXT NOT NULL, entity_type TEXT NOT NULL,
+        device_id TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, state TEXT NOT NULL,
+        idempotent INTEGER NOT NULL, handle TEXT NOT NULL, info BLOB NOT NULL, at REAL NOT NULL,
+        changed REAL NOT NULL, expires REAL NOT NULL, not_before REAL NOT NULL);
+    CREATE INDEX command_by_state ON command (state, expires);
+    CREATE INDEX command_by_entity ON command (tenant, entity_id, state, seq);
+    CREATE INDEX command_by_handle ON command (handle)
     """,
 )
 
@@ -198,6 +211,33 @@ class Spool:
         # The job runs even when its caller goes away, and must then be counted like any other.
         return asyncio.shield(future)
 
+    def change(
+        self, job: Callable[[sqlite3.Connection], tuple[T, Sequence[Entry]]]
+    ) -> asyncio.Future[T]:
+        """Queue a job on what else is in the file, with the measures that follow from it.
+
+        Both become durable together. The job is given the connection and returns its result and
+        the entries to add, for which there is always room.
+        """
+        now = self._clock().timestamp()
+        future = self._database.submit(partial(_changed, job=job, now=now))
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def done(changed: asyncio.Future[tuple[T, int]]) -> None:
+            error = changed.exception()
+            if error is None:
+                value, rows = changed.result()
+                self._pending += rows
+                self._counters.spooled += rows
+                self.arrived.set()
+                if not result.done():
+                    result.set_result(value)
+            elif not result.done():
+                result.set_exception(error)
+
+        future.add_done_callback(done)
+        return result
+
     def _stored(self, rows: int, future: asyncio.Future[bool]) -> None:
         if future.exception() is not None:
             self._release(rows)
@@ -258,6 +298,26 @@ def _row(row: tuple[int, str, str, str, str, bytes]) -> Row:
     return Row(seq, tenant, device, Operation(operation), names, body)
 
 
+def _changed(
+    connection: sqlite3.Connection,
+    *,
+    job: Callable[[sqlite3.Connection], tuple[T, Sequence[Entry]]],
+    now: float,
+) -> tuple[T, int]:
+    value, entries = job(connection)
+    for entry in entries:
+        _add(connection, _encode(entry, now))
+    return value, len(entries)
+
+
+def _add(connection: sqlite3.Connection, row: tuple[str, str, float, str, str, bytes]) -> None:
+    connection.execute(
+        "INSERT INTO measure (tenant, device, accepted, operation, ids, body)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        row,
+    )
+
+
 def _count(connection: sqlite3.Connection) -> int:
     (count,) = connection.execute("SELECT count(*) FROM measure").fetchone()
     return int(count)
@@ -274,11 +334,7 @@ def _insert(
     if entry.key and not _is_new(connection, entry, now, same):
         return False
     if row is not None:
-        connection.execute(
-            "INSERT INTO measure (tenant, device, accepted, operation, ids, body)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            row,
-        )
+        _add(connection, row)
     for key, value in entry.state.items():
         if value is None:
             connection.execute("DELETE FROM state WHERE key = ?", (key,))

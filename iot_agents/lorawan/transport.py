@@ -33,6 +33,8 @@ class LorawanTransport:
         clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
+        self.topics = settings.topics
+        """The MQTT topic filters to listen to."""
         self._topics = [topic_pattern(topic) for topic in settings.topics]
         self._pipeline = pipeline
         self._counters = counters

@@ -15,7 +15,7 @@ import pytest
 from iot_agents.common.backoff import Backoff
 from iot_agents.common.embedded_mqtt import embedded_broker
 from iot_agents.common.measure import Outcome, Ticket
-from iot_agents.common.mqtt_client import MqttOptions, MqttSource
+from iot_agents.common.mqtt_client import MqttOptions, MqttSource, NotPublished
 from tests.support.mosquitto import Mosquitto, mosquitto, needs_mosquitto
 
 QUICK = Backoff(first=0.01, limit=0.1)
@@ -30,11 +30,14 @@ class Disk:
         self.tickets: list[asyncio.Future[bool]] = []
         self.acknowledgements = 0
         self.drops = 0
+        self.leaves = "nothing"
         self.open = asyncio.Event()
         self.open.set()
         self._changed = asyncio.Event()
 
-    async def accept(self, _topic: str, payload: bytes) -> Ticket:
+    async def accept(self, topic: str, payload: bytes) -> Ticket | None:
+        if topic.startswith(self.leaves):
+            return None
         await self.open.wait()
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if self.durable:
@@ -236,9 +239,9 @@ async def test_two_instances_share_the_load(server: Mosquitto) -> None:
 
 
 async def test_a_server_of_mqtt_3_is_found_out_and_spoken_to() -> None:
-    async with embedded_broker("127.0.0.1", 0, Disk().accept, lambda: None) as url:
+    async with embedded_broker("127.0.0.1", 0, [Disk()]) as embedded:
         disk = Disk()
-        async with source(options(url), disk), publisher(url) as client:
+        async with source(options(embedded.url), disk), publisher(embedded.url) as client:
             await client.publish("up/1", b"hello", qos=1)
 
             assert await disk.took(1) == [b"hello"]
@@ -246,11 +249,11 @@ async def test_a_server_of_mqtt_3_is_found_out_and_spoken_to() -> None:
 
 async def test_a_server_that_hangs_up_on_mqtt_5_is_spoken_to_in_the_older_version() -> None:
     async with (
-        embedded_broker("127.0.0.1", 0, Disk().accept, lambda: None) as url,
-        hanging_up_on_mqtt_5(url) as picky,
+        embedded_broker("127.0.0.1", 0, [Disk()]) as embedded,
+        hanging_up_on_mqtt_5(embedded.url) as picky,
     ):
         disk = Disk()
-        async with source(options(picky, timeout=0.3), disk), publisher(url) as client:
+        async with source(options(picky, timeout=0.3), disk), publisher(embedded.url) as client:
             await client.publish("up/1", b"hello", qos=1)
 
             assert await disk.took(1) == [b"hello"]
@@ -285,8 +288,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def test_the_embedded_broker_acknowledges_a_publisher_when_the_message_is_durable() -> None:
     disk = Disk(durable=False)
     async with (
-        embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url,
-        publisher(url) as client,
+        embedded_broker("127.0.0.1", 0, [disk]) as embedded,
+        publisher(embedded.url) as client,
         asyncio.TaskGroup() as group,
     ):
         published = group.create_task(client.publish("up/1", b"one", qos=1))
@@ -304,8 +307,8 @@ async def test_the_embedded_broker_acknowledges_a_publisher_when_the_message_is_
 async def test_the_embedded_broker_takes_every_quality_of_service(qos: int) -> None:
     disk = Disk()
     async with (
-        embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url,
-        publisher(url) as client,
+        embedded_broker("127.0.0.1", 0, [disk]) as embedded,
+        publisher(embedded.url) as client,
     ):
         await client.publish("up/1", b"one", qos=qos)
 
@@ -315,8 +318,8 @@ async def test_the_embedded_broker_takes_every_quality_of_service(qos: int) -> N
 async def test_the_embedded_broker_keeps_the_order_of_a_publisher() -> None:
     disk = Disk()
     async with (
-        embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url,
-        publisher(url) as client,
+        embedded_broker("127.0.0.1", 0, [disk]) as embedded,
+        publisher(embedded.url) as client,
         asyncio.TaskGroup() as group,
     ):
         for number in range(300):
@@ -328,12 +331,12 @@ async def test_the_embedded_broker_keeps_the_order_of_a_publisher() -> None:
 
 async def test_the_embedded_broker_hangs_up_on_a_message_it_cannot_keep() -> None:
     disk = Disk(durable=False)
-    async with embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url:
+    async with embedded_broker("127.0.0.1", 0, [disk]) as embedded:
         with pytest.raises(aiomqtt.MqttError):
-            await _publish_in_vain(url, disk)
+            await _publish_in_vain(embedded.url, disk)
 
         disk.durable = True
-        async with publisher(url) as client:
+        async with publisher(embedded.url) as client:
             await client.publish("up/1", b"one", qos=1)
         assert disk.acknowledgements == 1
 
@@ -348,16 +351,32 @@ async def test_an_embedded_broker_that_others_can_reach_says_so(
     warns: bool,  # noqa: FBT001
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with embedded_broker(host, 0, Disk().accept, lambda: None):
+    async with embedded_broker(host, 0, [Disk()]):
         assert ("everyone" in caplog.text) is warns
+
+
+async def test_the_embedded_broker_gives_a_message_to_the_first_agent_that_takes_it() -> None:
+    first, second = Disk(), Disk()
+    first.leaves = "other/"
+    async with (
+        embedded_broker("127.0.0.1", 0, [first, second]) as embedded,
+        publisher(embedded.url) as client,
+    ):
+        await client.publish("up/1", b"one", qos=1)
+        await client.publish("other/1", b"two", qos=1)
+
+        assert await first.took(1) == [b"one"]
+        assert await second.took(1) == [b"two"]
+        await first.acked(1)
+        await second.acked(1)
 
 
 async def test_the_embedded_broker_hands_messages_to_other_subscribers() -> None:
     disk = Disk()
     async with (
-        embedded_broker("127.0.0.1", 0, disk.accept, disk.acknowledged) as url,
-        publisher(url) as subscriber,
-        publisher(url) as client,
+        embedded_broker("127.0.0.1", 0, [disk]) as embedded,
+        publisher(embedded.url) as subscriber,
+        publisher(embedded.url) as client,
     ):
         await subscriber.subscribe("up/#", qos=1)
         await client.publish("up/1", b"one", qos=1)
@@ -377,3 +396,35 @@ async def _publish_in_vain(url: str, disk: Disk) -> None:
 
 def _disk_full() -> Exception:
     return sqlite3.OperationalError("database or disk is full")
+
+
+async def test_the_embedded_broker_sends_messages_of_the_agents() -> None:
+    async with (
+        embedded_broker("127.0.0.1", 0, [Disk()]) as embedded,
+        publisher(embedded.url) as device,
+    ):
+        await device.subscribe("down/#", qos=1)
+        await embedded.publish("down/1", b"open", qos=1)
+        async with asyncio.timeout(10):
+            assert (await anext(aiter(device.messages))).payload == b"open"
+
+
+@needs_mosquitto
+async def test_messages_go_out_over_the_connection_of_the_subscription(server: Mosquitto) -> None:
+    async with source(options(server.url), Disk()) as running, publisher(server.url) as device:
+        await device.subscribe("down/#", qos=1)
+        await running.publish("down/1", b"open", qos=1)
+        async with asyncio.timeout(10):
+            assert (await anext(aiter(device.messages))).payload == b"open"
+
+
+async def test_without_a_connection_nothing_goes_out_and_that_is_said() -> None:
+    disk = Disk()
+    idle = MqttSource(
+        options("mqtt://127.0.0.1:1"),
+        disk.accept,
+        acknowledged=disk.acknowledged,
+        dropped=disk.drop,
+    )
+    with pytest.raises(NotPublished, match="not connected yet"):
+        await idle.publish("down/1", b"open", qos=1)

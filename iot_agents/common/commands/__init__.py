@@ -1,0 +1,1 @@
+"""Commands to devices: requested, sent, acknowledged, and done, failed or expired."""

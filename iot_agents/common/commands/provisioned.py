@@ -1,0 +1,69 @@
+"""What is provisioned of a command.
+
+A command is an element of `commands` of a device or its group. Beside the members that the FIWARE
+agents know, its `metadata` may say how it is treated:
+
+    {"name": "open", "metadata": {"expiry": {"value": 60}, "idempotent": {"value": true}}}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_LOCAL = re.compile(r"[^/#:]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionedCommand:
+    """A command as it is provisioned.
+
+    Attributes:
+        name: of the attribute.
+        element: all members.
+        expiry: seconds until it is given up; None is the agent's.
+        idempotent: whether a device may get it twice.
+    """
+
+    name: str
+    element: Mapping[str, Any]
+    expiry: float | None
+    idempotent: bool
+
+
+def find_command(in_force: Mapping[str, Any], name: str) -> ProvisionedCommand | None:
+    """Return the command of a name, which may be expanded; None when there is none."""
+    elements = in_force.get("commands") or ()
+    by_name = {_name(element): element for element in elements}
+    local = _LOCAL.search(name)
+    for candidate in (name, local[0] if local else name):
+        if candidate in by_name:
+            return _read(candidate, by_name[candidate])
+    return None
+
+
+def command_names(provisioned: Mapping[str, Any]) -> list[str]:
+    """Return the names of the commands of a device or a group."""
+    return [_name(element) for element in provisioned.get("commands") or ()]
+
+
+def _name(element: Mapping[str, Any]) -> str:
+    return str(element.get("name") or element.get("object_id") or "")
+
+
+def _read(name: str, element: Mapping[str, Any]) -> ProvisionedCommand:
+    metadata = element.get("metadata") or {}
+    expiry = _value(metadata.get("expiry"))
+    usable = isinstance(expiry, int | float) and not isinstance(expiry, bool) and expiry > 0
+    return ProvisionedCommand(
+        name,
+        element,
+        float(expiry) if usable else None,
+        _value(metadata.get("idempotent")) is True,
+    )
+
+
+def _value(metadatum: Any) -> Any:
+    return metadatum.get("value") if isinstance(metadatum, Mapping) else metadatum

@@ -1,0 +1,397 @@
+"""Commands as rows of an agent's spool file, and the entities that show their state.
+
+Each function runs in the file's writer thread, within one transaction. Those that change a state
+return the entries by which the broker will hear of it, so that both are durable together.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from broker.core.timestamps import format_timestamp
+from iot_agents.common.commands.model import OPEN, STATUS, State
+from iot_agents.common.spool import Entry
+
+_COLUMNS: Final = (
+    "seq, id, tenant, entity_id, entity_type, device_id, name, value, state, idempotent, info,"
+    " at, changed, expires"
+)
+_ANSWERABLE: Final = (State.SENDING, State.SENT, State.ACKNOWLEDGED, State.HELD)
+_LATE: Final = (State.EXPIRED, State.FAILED)
+_UNFINISHED: Final = (*OPEN, State.SENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommand:
+    """A command as it is asked for.
+
+    Attributes:
+        key: the same for every delivery of the same request; empty when nothing can tell.
+        expires: a moment, in seconds since 1970.
+    """
+
+    id: str
+    key: str
+    tenant: str
+    entity_id: str
+    entity_type: str
+    device_id: str
+    name: str
+    value: Any
+    idempotent: bool
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A command as it is kept; moments are in seconds since 1970."""
+
+    seq: int
+    id: str
+    tenant: str
+    entity_id: str
+    entity_type: str
+    device_id: str
+    name: str
+    value: Any
+    state: State
+    idempotent: bool
+    info: Any
+    at: float
+    changed: float
+    expires: float
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON form that operators see."""
+        return {
+            "id": self.id,
+            "tenant": self.tenant,
+            "entity": self.entity_id,
+            "type": self.entity_type,
+            "device_id": self.device_id,
+            "command": self.name,
+            "value": self.value,
+            "state": self.state,
+            "status": STATUS.get(self.state, STATUS[State.REQUESTED]),
+            "info": self.info,
+            "idempotent": self.idempotent,
+            "requestedAt": moment(self.at),
+            "changedAt": moment(self.changed),
+            "expiresAt": moment(self.expires),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which commands to list; empty members match all."""
+
+    tenant: str | None = None
+    entity_id: str = ""
+    device_id: str = ""
+    state: str = ""
+    limit: int = 100
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since 1970 as a DateTime."""
+    return format_timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def request(
+    connection: sqlite3.Connection, *, commands: Sequence[NewCommand], now: float
+) -> tuple[Sequence[str], Sequence[Entry]]:
+    """Add commands and return the ids of those that had not come before."""
+    added: list[str] = []
+    entries: list[Entry] = []
+    for new in commands:
+        cursor = connection.execute(
+            "INSERT OR IGNORE INTO command (id, key, tenant, entity_id, entity_type, device_id,"
+            " name, value, state, idempotent, handle, info, at, changed, expires, not_before)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '\"\"', ?, ?, ?, 0)",
+            (
+                new.id,
+                new.key or None,
+                new.tenant,
+                new.entity_id,
+                new.entity_type,
+                new.device_id,
+                new.name,
+                msgspec.json.encode(new.value),
+                State.REQUESTED.value,
+                new.idempotent,
+                now,
+                now,
+                new.expires,
+            ),
+        )
+        if cursor.rowcount:
+            added.append(new.id)
+            entries.append(_pending(new, now))
+    return added, entries
+
+
+def claim(connection: sqlite3.Connection, *, now: float, limit: int) -> Sequence[Row]:
+    """Record what is about to be sent: of each entity the first that was not sent yet."""
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM command WHERE state = 'requested' AND not_before <= ?"
+        " AND expires > ? AND NOT EXISTS ("
+        "  SELECT 1 FROM command AS earlier WHERE earlier.tenant = command.tenant"
+        "  AND earlier.entity_id = command.entity_id"
+        "  AND earlier.state IN ('requested', 'sending') AND earlier.seq < command.seq)"
+        " ORDER BY seq LIMIT ?",
+        (now, now, limit),
+    )
+    rows = [_row(row) for row in found]
+    connection.executemany(
+        "UPDATE command SET state = 'sending', changed = ? WHERE seq = ?",
+        [(now, row.seq) for row in rows],
+    )
+    return rows
+
+
+def next_moment(connection: sqlite3.Connection, *, now: float) -> float | None:
+    """Return when something will become due or expire next, None when nothing will."""
+    (expiry,) = connection.execute(
+        f"SELECT min(expires) FROM command WHERE state IN ({_marks(OPEN)})", OPEN
+    ).fetchone()
+    (retry,) = connection.execute(
+        "SELECT min(not_before) FROM command WHERE state = 'requested' AND not_before > ?", (now,)
+    ).fetchone()
+    return min((at for at in (expiry, retry) if at is not None), default=None)
+
+
+def postpone(connection: sqlite3.Connection, *, seq: int, not_before: float, reason: str) -> None:
+    """Put a command back that did not leave."""
+    connection.execute(
+        "UPDATE command SET state = 'requested', not_before = ?, info = ?"
+        " WHERE seq = ? AND state = 'sending'",
+        (not_before, msgspec.json.encode(reason), seq),
+    )
+
+
+def move(
+    connection: sqlite3.Connection,
+    *,
+    seq: int,
+    state: State,
+    now: float,
+    info: Any = "",
+    handle: str = "",
+) -> tuple[bool, Sequence[Entry]]:
+    """Put a command that is being sent into another state."""
+    found = _select(connection, "seq = ? AND state = 'sending'", (seq,))
+    if not found:
+        return False, ()
+    entry = _set(connection, found[0], state, now, info, handle)
+    # What is held is as pending to the one who asked as it was before.
+    return True, () if state is State.HELD else (entry,)
+
+
+def answered(
+    connection: sqlite3.Connection,
+    *,
+    tenant: str,
+    entity_id: str,
+    name: str,
+    state: State,
+    info: Any,
+    now: float,
+) -> tuple[str, Sequence[Entry]]:
+    """Finish the oldest command of a name that waits for its answer.
+
+    Without one, the newest that was given up takes it: the answer came late.
+
+    Returns:
+        The command's id; empty when there is none, and then nothing was changed.
+    """
+    where = "tenant = ? AND entity_id = ? AND name = ? AND state IN"
+    named = (tenant, entity_id, name)
+    found = _select(
+        connection, f"{where} ({_marks(_ANSWERABLE)}) ORDER BY seq", (*named, *_ANSWERABLE)
+    ) or _select(connection, f"{where} ({_marks(_LATE)}) ORDER BY seq DESC", (*named, *_LATE))
+    if not found:
+        return "", ()
+    return found[0].id, [_set(connection, found[0], state, now, info)]
+
+
+def reported(
+    connection: sqlite3.Connection, *, handle: str, state: State, info: Any, now: float
+) -> tuple[str, Sequence[Entry]]:
+    """Note what a network says of a command it was given under a handle.
+
+    Returns:
+        The command's id; empty when no open command has this handle.
+    """
+    where = "handle = ? AND state IN ('sending', 'sent', 'acknowledged')"
+    found = _select(connection, where, (handle,))
+    if not found or found[0].state is state:
+        return "", ()
+    return found[0].id, [_set(connection, found[0], state, now, info, handle)]
+
+
+def fetch(
+    connection: sqlite3.Connection, *, tenant: str, entity_id: str, now: float, limit: int
+) -> tuple[Sequence[Row], Sequence[Entry]]:
+    """Hand over what is held for a device, the first command of each name."""
+    held = _select(
+        connection,
+        "tenant = ? AND entity_id = ? AND state = 'held' AND expires > ?"
+        " GROUP BY name HAVING seq = min(seq) ORDER BY seq",
+        (tenant, entity_id, now),
+        limit,
+    )
+    return held, [_set(connection, row, State.ACKNOWLEDGED, now, "") for row in held]
+
+
+def expire(
+    connection: sqlite3.Connection, *, now: float, limit: int
+) -> tuple[int, Sequence[Entry]]:
+    """Give up what is too old and return how much that was."""
+    found = _select(connection, f"state IN ({_marks(OPEN)}) AND expires <= ?", (*OPEN, now), limit)
+    entries = [_set(connection, row, State.EXPIRED, now, _late(row)) for row in found]
+    return len(found), entries
+
+
+def recover(connection: sqlite3.Connection, *, now: float) -> tuple[int, Sequence[Entry]]:
+    """Decide on what was being sent when the process ended, and return how much is in doubt."""
+    connection.execute(
+        "UPDATE command SET state = 'requested' WHERE state = 'sending' AND idempotent"
+    )
+    doubtful = _select(connection, "state = 'sending'", (), -1)
+    reason = "the agent stopped while sending: the device may have got it or not"
+    return len(doubtful), [_set(connection, row, State.FAILED, now, reason) for row in doubtful]
+
+
+def cancel(
+    connection: sqlite3.Connection, *, command_id: str, now: float
+) -> tuple[bool, Sequence[Entry]]:
+    """Give up a command that has not left; False when there is no such command."""
+    found = _select(connection, "id = ? AND state IN ('requested', 'held')", (command_id,))
+    if not found:
+        return False, ()
+    return True, [_set(connection, found[0], State.FAILED, now, "cancelled")]
+
+
+def forget(connection: sqlite3.Connection, *, before: float, keep: int) -> int:
+    """Remove finished commands that are too old or too many, and return how many."""
+    finished = f"state NOT IN ({_marks(_UNFINISHED)})"
+    removed = connection.execute(
+        f"DELETE FROM command WHERE {finished} AND changed < ?", (*_UNFINISHED, before)
+    ).rowcount
+    return removed + (
+        connection.execute(
+            f"DELETE FROM command WHERE {finished} AND seq <="
+            f" (SELECT seq FROM command WHERE {finished} ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+            (*_UNFINISHED, *_UNFINISHED, keep),
+        ).rowcount
+    )
+
+
+def unfinished(connection: sqlite3.Connection) -> int:
+    """Count the commands that are not finished."""
+    (count,) = connection.execute(
+        f"SELECT count(*) FROM command WHERE state IN ({_marks(_UNFINISHED)})", _UNFINISHED
+    ).fetchone()
+    return int(count)
+
+
+def listed(connection: sqlite3.Connection, *, selection: Selection) -> Sequence[Row]:
+    """Return commands, the newest first."""
+    conditions: Mapping[str, str | None] = {
+        "tenant": selection.tenant,
+        "entity_id": selection.entity_id or None,
+        "device_id": selection.device_id or None,
+        "state": selection.state or None,
+    }
+    given = {name: value for name, value in conditions.items() if value is not None}
+    where = " AND ".join(f"{name} = ?" for name in given) or "1"
+    return _select(connection, f"{where} ORDER BY seq DESC", tuple(given.values()), selection.limit)
+
+
+def one(connection: sqlite3.Connection, *, command_id: str) -> Row | None:
+    """Return a command."""
+    found = _select(connection, "id = ?", (command_id,))
+    return found[0] if found else None
+
+
+def status_entry(
+    tenant: str, device_id: str, entity_id: str, entity_type: str, said: Mapping[str, Any]
+) -> Entry:
+    """Return the entry that tells the broker what became of a command."""
+    return Entry(tenant, device_id, ({"id": entity_id, "type": entity_type, **said},))
+
+
+def said(name: str, status: str, info: Any, now: float, command_id: str = "") -> dict[str, Any]:
+    """Return the attributes `<name>_status` and, unless info is None, `<name>_info`."""
+    at = moment(now)
+    shown: dict[str, Any] = {"type": "Property", "value": status, "observedAt": at}
+    if command_id:
+        shown["commandId"] = {"type": "Property", "value": command_id}
+    attributes: dict[str, Any] = {f"{name}_status": shown}
+    if info is not None:
+        attributes[f"{name}_info"] = {"type": "Property", "value": info, "observedAt": at}
+    return attributes
+
+
+def _pending(new: NewCommand, now: float) -> Entry:
+    shown = said(new.name, STATUS[State.REQUESTED], None, now, new.id)
+    return status_entry(new.tenant, new.device_id, new.entity_id, new.entity_type, shown)
+
+
+def _late(row: Row) -> str:
+    seconds = round(row.expires - row.at, 3)
+    what = "never left" if row.state in (State.REQUESTED, State.HELD) else "was not answered"
+    return f"it {what} within {seconds:g} s"
+
+
+def _set(
+    connection: sqlite3.Connection,
+    row: Row,
+    state: State,
+    now: float,
+    info: Any,
+    handle: str = "",
+) -> Entry:
+    connection.execute(
+        "UPDATE command SET state = ?, changed = ?, info = ?, handle = ? WHERE seq = ?",
+        (state.value, now, msgspec.json.encode(info), handle, row.seq),
+    )
+    finished = state not in _UNFINISHED
+    shown = said(row.name, STATUS[state], info if finished else None, now, row.id)
+    return status_entry(row.tenant, row.device_id, row.entity_id, row.entity_type, shown)
+
+
+def _select(
+    connection: sqlite3.Connection, where: str, values: Sequence[Any], limit: int = 1
+) -> list[Row]:
+    query = f"SELECT {_COLUMNS} FROM command WHERE {where} LIMIT ?"
+    return [_row(row) for row in connection.execute(query, (*values, limit))]
+
+
+def _marks(states: Sequence[State]) -> str:
+    return ", ".join("?" * len(states))
+
+
+def _row(row: tuple[Any, ...]) -> Row:
+    seq, command_id, tenant, entity_id, kind, device_id, name, value, state, *rest = row
+    idempotent, info, *times = rest
+    return Row(
+        seq,
+        command_id,
+        tenant,
+        entity_id,
+        kind,
+        device_id,
+        name,
+        msgspec.json.decode(value),
+        State(state),
+        bool(idempotent),
+        msgspec.json.decode(info),
+        *times,
+    )

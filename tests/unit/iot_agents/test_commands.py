@@ -1,0 +1,410 @@
+"""Commands at the desk of an agent: what is sent, how often, and what the entity shows of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from iot_agents.common.backoff import Backoff
+from iot_agents.common.commands.desk import Asked, Desk, Manners, TooManyCommands
+from iot_agents.common.commands.model import (
+    Command,
+    CommandOutcome,
+    Done,
+    Failed,
+    Held,
+    NotNow,
+    Sent,
+    Unsure,
+)
+from iot_agents.common.commands.rows import Selection
+from iot_agents.common.counters import Counters
+from iot_agents.common.device import Device, read
+from iot_agents.common.registry import Registry
+from iot_agents.common.spool import Spool
+
+START = datetime(2026, 3, 1, 8, tzinfo=UTC)
+ENTITY = "urn:ngsi-ld:Gate:g1"
+
+
+class Courier:
+    """A transport that notes what it is given and answers as it is told."""
+
+    def __init__(self, *outcomes: CommandOutcome) -> None:
+        self.outcomes = list(outcomes)
+        self.sent: list[tuple[str, str, Any]] = []
+        self.hold: asyncio.Event | None = None
+        self._came = asyncio.Event()
+
+    def serves(self, in_force: Mapping[str, Any]) -> bool:
+        return in_force.get("protocol") != "elsewhere"
+
+    async def send(self, command: Command) -> CommandOutcome:
+        self.sent.append((command.known.device.device_id, command.name, command.value))
+        self._came.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        return self.outcomes.pop(0) if self.outcomes else Sent("handle")
+
+    async def has_sent(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.sent) < count:
+                self._came.clear()
+                await self._came.wait()
+
+
+class Office:
+    """A desk on files that stay, with the clock that it goes by."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.now = START
+        self.manners = Manners(backoff=Backoff(0.01, 0.01), expiry=60.0)
+
+    @asynccontextmanager
+    async def open(self, courier: Courier) -> AsyncIterator[Work]:
+        async with (
+            Registry.open(self.directory / "registry.db") as registry,
+            Spool.open(
+                self.directory / "spool.db", counters=Counters(), clock=lambda: self.now
+            ) as spool,
+            asyncio.TaskGroup() as group,
+        ):
+            desk = Desk(spool, registry, clock=lambda: self.now, manners=self.manners)
+            desk.add_courier(courier)
+            running = group.create_task(desk.run())
+            yield Work(self, registry, spool, desk)
+            running.cancel()
+
+
+class Work:
+    """An open desk."""
+
+    def __init__(self, office: Office, registry: Registry, spool: Spool, desk: Desk) -> None:
+        self.office = office
+        self.registry = registry
+        self.spool = spool
+        self.desk = desk
+
+    async def provision(self, **members: Any) -> None:
+        document = {
+            "device_id": "g1",
+            "service": "city",
+            "entity_name": ENTITY,
+            "entity_type": "Gate",
+            "commands": [
+                {"name": "open"},
+                {"name": "light", "metadata": {"idempotent": True, "expiry": {"value": 5}}},
+            ],
+            **members,
+        }
+        await self.registry.add_devices([read(document, Device, "device")])
+
+    async def ask(self, name: str = "open", value: Any = 1, **members: Any) -> list[str]:
+        asked = Asked("city", members.pop("entity", ENTITY), name, value, **members)
+        return list(await self.desk.ask([asked]))
+
+    async def shown(self) -> list[tuple[str, Any]]:
+        """Return what the broker is told, as (attribute, value) in order."""
+        return [
+            (name, attribute["value"])
+            for row in await self.spool.load(0, 1000)
+            for entity in msgspec.json.decode(row.body)
+            for name, attribute in entity.items()
+            if isinstance(attribute, dict)
+        ]
+
+    async def until(self, state: str) -> None:
+        """Wait until a command is in a state."""
+        async with asyncio.timeout(10):
+            while not await self.desk.listed(Selection(state=state)):
+                await self.spool.database.submit(lambda _: None)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path)
+
+
+async def test_a_command_is_sent_and_its_answer_shown(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        await work.provision()
+        ids = await work.ask(value={"speed": 2})
+        await work.until("sent")
+        known = await work.registry.by_entity("city", ENTITY)
+        assert known is not None
+        finished = await work.desk.answered("city", known, "open", "up")
+        assert courier.sent == [("g1", "open", {"speed": 2})]
+        assert [finished] == ids
+        assert await work.shown() == [
+            ("open_status", "PENDING"),
+            ("open_status", "SENT"),
+            ("open_status", "OK"),
+            ("open_info", "up"),
+        ]
+
+
+async def test_the_status_names_the_command_it_is_about(office: Office) -> None:
+    async with office.open(Courier()) as work:
+        await work.provision()
+        (command_id,) = await work.ask()
+        (row,) = await work.spool.load(0, 1)
+        (entity,) = msgspec.json.decode(row.body)
+        assert entity["open_status"]["commandId"] == {"type": "Property", "value": command_id}
+
+
+async def test_the_entity_of_a_device_without_a_name_of_its_own_is_found(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        await work.provision(entity_name="")
+        await work.ask(entity="urn:ngsi-ld:Gate:g1")
+        await courier.has_sent(1)
+
+
+async def test_a_request_that_comes_twice_is_one_command(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        await work.provision()
+        assert len(await work.ask(key="k")) == 1
+        assert await work.ask(key="k") == []
+        await work.until("sent")
+        assert len(courier.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"name": "close"}, {"entity": "urn:ngsi-ld:Gate:other"}],
+    ids=["name", "entity"],
+)
+async def test_what_nobody_has_provisioned_is_no_command(
+    office: Office, members: dict[str, Any]
+) -> None:
+    async with office.open(Courier()) as work:
+        await work.provision()
+        assert await work.ask(**members) == []
+
+
+async def test_a_device_of_another_transport_is_left_to_it(office: Office) -> None:
+    async with office.open(Courier()) as work:
+        await work.provision(protocol="elsewhere")
+        assert await work.ask() == []
+
+
+async def test_an_expanded_name_is_understood(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        await work.provision()
+        await work.ask("https://uri.etsi.org/ngsi-ld/default-context/open")
+        await courier.has_sent(1)
+        assert courier.sent[0][1] == "open"
+
+
+async def test_what_was_being_sent_at_a_crash_is_not_sent_again(office: Office) -> None:
+    before, after = Courier(), Courier()
+    before.hold = asyncio.Event()
+    async with office.open(before) as work:
+        await work.provision()
+        await work.ask("open")
+        await before.has_sent(1)
+
+    async with office.open(after) as work:
+        await work.until("failed")
+        assert after.sent == []
+        assert (await work.shown())[-2:] == [
+            ("open_status", "ERROR"),
+            ("open_info", "the agent stopped while sending: the device may have got it or not"),
+        ]
+
+
+async def test_what_is_idempotent_is_sent_again_after_a_crash(office: Office) -> None:
+    before, after = Courier(), Courier()
+    before.hold = asyncio.Event()
+    async with office.open(before) as work:
+        await work.provision()
+        await work.ask("light")
+        await before.has_sent(1)
+
+    async with office.open(after) as work:
+        await work.until("sent")
+        assert len(after.sent) == 1
+
+
+async def test_what_was_asked_for_before_a_crash_is_sent_after_it(office: Office) -> None:
+    before, after = Courier(), Courier()
+    before.hold = asyncio.Event()
+    async with office.open(before) as work:
+        await work.provision()
+        await work.ask("open", 1)
+        await before.has_sent(1)
+        await work.ask("open", 2)
+
+    async with office.open(after) as work:
+        await work.until("sent")
+        assert after.sent == [("g1", "open", 2)]
+
+
+async def test_the_answer_to_a_command_in_doubt_still_counts(office: Office) -> None:
+    async with office.open(Courier(Unsure("the line broke"))) as work:
+        await work.provision()
+        (command_id,) = await work.ask()
+        await work.until("failed")
+        known = await work.registry.by_entity("city", ENTITY)
+        assert known is not None
+        assert await work.desk.answered("city", known, "open", "up") == command_id
+        assert (await work.shown())[-2:] == [("open_status", "OK"), ("open_info", "up")]
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [("open", NotNow("not connected")), ("light", Unsure("the line broke"))],
+    ids=["not left", "idempotent and in doubt"],
+)
+async def test_what_may_be_sent_again_is_sent_until_it_works(
+    office: Office, name: str, outcome: CommandOutcome
+) -> None:
+    courier = Courier(outcome, outcome)
+
+    async with office.open(courier) as work:
+        await work.provision()
+        await work.ask(name, 1)
+        await work.ask(name, 2)
+        async with asyncio.timeout(10):
+            while len(courier.sent) < 4:
+                office.now += timedelta(milliseconds=5)
+                await work.spool.database.submit(lambda _: None)
+        assert [value for _, _, value in courier.sent] == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "shown"),
+    [
+        (Done("up"), ("OK", "up")),
+        (Failed("no such gate"), ("ERROR", "no such gate")),
+        (
+            Unsure("the line broke"),
+            ("ERROR", "the line broke; the device may have got it or not"),
+        ),
+    ],
+    ids=["done", "failed", "unsure"],
+)
+async def test_what_a_transport_finds_out_at_once_ends_the_command(
+    office: Office, outcome: CommandOutcome, shown: tuple[str, str]
+) -> None:
+    async with office.open(Courier(outcome)) as work:
+        await work.provision()
+        await work.ask()
+        async with asyncio.timeout(10):
+            while len(await work.shown()) < 3:
+                await work.spool.database.submit(lambda _: None)
+        status, info = shown
+        assert (await work.shown())[1:] == [("open_status", status), ("open_info", info)]
+
+
+async def test_a_device_that_polls_gets_each_command_once(office: Office) -> None:
+    async with office.open(Courier(Held(), Held())) as work:
+        await work.provision()
+        await work.ask("open", "a")
+        await work.ask("light", "b")
+        known = await work.registry.by_entity("city", ENTITY)
+        assert known is not None
+        async with asyncio.timeout(10):
+            while len(await work.desk.listed(Selection(state="held"))) < 2:
+                await work.spool.database.submit(lambda _: None)
+
+        fetched = await work.desk.fetch(known)
+        again = await work.desk.fetch(known)
+
+        assert [(row.name, row.value) for row in fetched] == [("open", "a"), ("light", "b")]
+        assert list(again) == []
+        assert (await work.shown())[2:] == [
+            ("open_status", "DELIVERED"),
+            ("light_status", "DELIVERED"),
+        ]
+
+
+async def test_a_network_reports_by_its_own_handle(office: Office) -> None:
+    async with office.open(Courier(Sent("q-1"), Sent("q-2"))) as work:
+        await work.provision()
+        first = await work.ask("open", 1)
+        second = await work.ask("open", 2)
+        async with asyncio.timeout(10):
+            while len(await work.desk.listed(Selection(state="sent"))) < 2:
+                await work.spool.database.submit(lambda _: None)
+        assert [await work.desk.acknowledged("q-2")] == second
+        assert [await work.desk.failed("q-1", "no answer from the device")] == first
+        assert await work.desk.acknowledged("q-3") == ""
+        assert (await work.shown())[-3:] == [
+            ("open_status", "DELIVERED"),
+            ("open_status", "ERROR"),
+            ("open_info", "no answer from the device"),
+        ]
+
+
+async def test_a_command_nobody_answers_expires(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        await work.provision()
+        await work.ask("light")
+        await work.until("sent")
+        office.now += timedelta(seconds=6)
+        await work.ask("open")
+        await work.until("expired")
+        assert ("light_status", "EXPIRED") in await work.shown()
+        assert ("light_info", "it was not answered within 5 s") in await work.shown()
+
+
+async def test_a_request_that_comes_too_late_is_not_sent(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        await work.provision()
+        await work.ask(at=START - timedelta(seconds=61))
+        await work.until("expired")
+        assert courier.sent == []
+
+
+async def test_an_answer_to_no_known_command_is_shown_all_the_same(office: Office) -> None:
+    async with office.open(Courier()) as work:
+        await work.provision()
+        known = await work.registry.by_entity("city", ENTITY)
+        assert known is not None
+        assert await work.desk.answered("city", known, "open", "done") == ""
+        assert await work.shown() == [("open_status", "OK"), ("open_info", "done")]
+
+
+async def test_a_command_that_has_not_left_can_be_cancelled(office: Office) -> None:
+    async with office.open(Courier(Held())) as work:
+        await work.provision()
+        (command_id,) = await work.ask()
+        await work.until("held")
+        assert await work.desk.cancel(command_id)
+        assert not await work.desk.cancel(command_id)
+        assert (await work.shown())[-1] == ("open_info", "cancelled")
+
+
+async def test_too_many_unfinished_commands_are_refused(office: Office) -> None:
+    office.manners = Manners(max_open=1)
+    async with office.open(Courier()) as work:
+        await work.provision()
+        await work.ask("open", 1)
+        with pytest.raises(TooManyCommands, match="1 commands are unfinished"):
+            await work.ask("open", 2)
+
+
+async def test_finished_commands_are_forgotten_after_a_while(office: Office) -> None:
+    office.manners = Manners(keep_age=100.0)
+    async with office.open(Courier(Done("x"))) as work:
+        await work.provision()
+        await work.ask(key="k")
+        await work.until("done")
+        office.now += timedelta(seconds=101)
+        await work.ask("light")
+        await work.until("sent")
+        assert [row.name for row in await work.desk.listed(Selection())] == ["light"]
