@@ -75,8 +75,7 @@ class Notifier:
         """Take what a transaction committed; before `deliver` it is left in the outbox."""
         if self._run is None or not commit.deliveries:
             return
-        for row in commit.deliveries:
-            self._run.intake.offer(row)
+        self._run.intake.offer(commit.deliveries)
 
     @asynccontextmanager
     async def deliver(self, outbox: Outbox) -> AsyncIterator[None]:
@@ -99,6 +98,7 @@ class Notifier:
                 yield
             finally:
                 await self._stop(run, tasks)
+                self._http.close()
 
     def lane(self, entry: Entry) -> Lane | None:
         """Return where notifications of a subscription wait, if they or their endpoint have to."""

@@ -27,6 +27,8 @@ class Measure:
         members: values by the names of whoever decoded them, for provisioned attributes.
         network: what the network says of the reception, such as `rssi`; also for those.
         data: the device's own bytes, and `port`, for a codec.
+        chosen: whether the members have the names that were chosen for the device, so that those
+            which nobody provisioned pass; otherwise only provisioned ones count.
         key: the same for every delivery of this measure; empty when the protocol cannot tell.
     """
 
@@ -40,6 +42,7 @@ class Measure:
     data: bytes | None = None
     port: int | None = None
     apikey: str = ""
+    chosen: bool = False
     key: str = ""
 
 

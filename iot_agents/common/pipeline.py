@@ -110,11 +110,12 @@ class Pipeline:
         return Ticket(Outcome.REJECTED, self._outlets.dead_letters.add(letter), reason)
 
     def _take(self, measure: Measure, known: Known) -> Ticket:
-        plan = self._plans.of(known)
-        mapping = plan.mapping or self._plans.find(plan, measure)
+        plan = self._plans.of(known, chosen=measure.chosen)
+        mapping = plan.mapping or self._plans.find(plan, measure) or plan.remaining
         if mapping is None:
             return self._keep_waiting(measure, "no mapping accepts this payload")
-        payload = measure.payload if plan.mapping is None else _members(plan, measure)
+        provisioned = mapping is plan.mapping or mapping is plan.remaining
+        payload = _members(plan, measure) if provisioned else measure.payload
         made = self._maker.make(mapping, payload, measure.device_id, plan.device)
         return self._put(measure, known, plan, made)
 
@@ -169,7 +170,7 @@ def _members(plan: Plan, measure: Measure) -> Mapping[str, Any]:
     members = measure.members
     if plan.codec is not None and measure.data is not None:
         members = plan.codec.decode(measure.data, measure.port)
-    if not members:
+    if not members and not measure.chosen:
         raise Unusable("neither the device's codec nor the network decoded its bytes")
     moment = format_timestamp(measure.moment)
     return {"TimeInstant": moment, **measure.network, **members}

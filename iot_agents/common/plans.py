@@ -24,6 +24,7 @@ class Plan:
 
     Attributes:
         mapping: of the provisioned attributes; None when a mapping file is to be found.
+        remaining: lets members pass as they are, where there is no mapping file either.
         codec: decodes the device's bytes for them.
         file: name of the mapping file the device asks for; empty takes the one that fits.
         constants: makes the entity of the static attributes, which a mapping file does not.
@@ -32,6 +33,7 @@ class Plan:
     """
 
     mapping: model.Mapping | None
+    remaining: model.Mapping | None
     codec: Codec | None
     file: str
     constants: model.Mapping | None
@@ -44,18 +46,23 @@ class Plans:
 
     def __init__(self, mappings: model.Mappings) -> None:
         self._mappings = mappings
-        self._made: WeakKeyDictionary[Known, Plan] = WeakKeyDictionary()
+        self._made: dict[bool, WeakKeyDictionary[Known, Plan]] = {
+            chosen: WeakKeyDictionary() for chosen in (False, True)
+        }
 
-    def of(self, known: Known) -> Plan:
+    def of(self, known: Known, *, chosen: bool) -> Plan:
         """Return the plan of a device.
+
+        Args:
+            chosen: see `Measure`.
 
         Raises:
             Unusable: the device asks for a codec that is not there.
             InvalidMapping: an expression does not parse.
         """
-        plan = self._made.get(known)
+        plan = self._made[chosen].get(known)
         if plan is None:
-            plan = self._made[known] = self._make(known)
+            plan = self._made[chosen][known] = self._make(known, chosen=chosen)
         return plan
 
     def find(self, plan: Plan, measure: Measure) -> model.Mapping | None:
@@ -72,11 +79,11 @@ class Plans:
             raise Unusable(f"there is no mapping {plan.file!r:.80}, which the device asks for")
         return mapping
 
-    def _make(self, known: Known) -> Plan:
+    def _make(self, known: Known, *, chosen: bool) -> Plan:
         # What a network server decodes has names nobody chose: only the provisioned ones count.
-        in_force = {"explicitAttrs": True, **known.in_force}
+        in_force = {"explicitAttrs": not chosen, **known.in_force}
         name, static = known.device.device_id, in_force["static_attributes"]
-        mapping = constants = None
+        mapping = constants = remaining = None
         names: frozenset[str] = frozenset()
         if in_force["attributes"]:
             mapping = compile_mapping(in_force, name=name)
@@ -84,8 +91,11 @@ class Plans:
             names = frozenset(element["name"] for element in static) - active
         elif static:
             constants = compile_mapping(in_force, name=name)
+        if mapping is None and chosen:
+            remaining = compile_mapping({**in_force, "static_attributes": ()}, name=name)
         return Plan(
             mapping,
+            remaining,
             self._codec(known),
             str(known.device.internal("rigel").get("mapping", "")),
             constants,

@@ -137,6 +137,16 @@ class Registry:
             raise GroupNotFound(f"no group with resource {resource!r:.80} and this apikey")
         return found
 
+    async def group_of_key(self, apikey: str, resource: str) -> ServiceGroup | None:
+        """Return the group that devices with an apikey belong to, None when there is none.
+
+        Args:
+            resource: the path they send to, which decides between several groups.
+        """
+        return await self._database.submit(
+            partial(rows.group_of_key, apikey=apikey, resource=resource)
+        )
+
     async def groups(
         self, service: str, path: str | None, *, limit: int, offset: int
     ) -> tuple[int, list[ServiceGroup]]:

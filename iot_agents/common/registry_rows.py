@@ -59,11 +59,20 @@ def data_version(connection: sqlite3.Connection) -> int:
 def find(connection: sqlite3.Connection, *, hardware_id: str, apikey: str) -> Known | None:
     """Return the device that has a hardware id, with what is in force for it.
 
+    A device without an apikey has that of the group of its service and path.
+
     Raises:
         AmbiguousDevice: several have it.
     """
     query = "SELECT document FROM device WHERE hardware_id = ?"
     rows = connection.execute(query + " AND apikey = ?", (hardware_id, apikey)).fetchall()
+    if not rows and apikey:
+        lent = (
+            " AND apikey = '' AND EXISTS (SELECT 1 FROM service_group AS shared"
+            "  WHERE shared.apikey = ? AND shared.service = device.service"
+            "  AND shared.subservice = device.service_path)"
+        )
+        rows = connection.execute(query + lent, (hardware_id, apikey)).fetchall()
     if not rows and not apikey:
         # A network without keys of its own: the id alone has to do.
         rows = connection.execute(query, (hardware_id,)).fetchall()
@@ -72,7 +81,7 @@ def find(connection: sqlite3.Connection, *, hardware_id: str, apikey: str) -> Kn
     if len(rows) > 1:
         raise AmbiguousDevice(f"{len(rows)} devices are called {hardware_id!r:.80}")
     device = _decode_device(rows[0][0])
-    return Known(device, in_force(device, _group_of(connection, device)))
+    return Known(device, in_force(device, _group_of(connection, device, apikey)))
 
 
 def by_entity(connection: sqlite3.Connection, *, service: str, entity_id: str) -> Known | None:
@@ -96,15 +105,33 @@ def by_entity(connection: sqlite3.Connection, *, service: str, entity_id: str) -
     return found[0] if len(found) == 1 else None
 
 
-def _group_of(connection: sqlite3.Connection, device: Device) -> ServiceGroup | None:
+def _group_of(
+    connection: sqlite3.Connection, device: Device, apikey: str = ""
+) -> ServiceGroup | None:
+    """Return the group of a device: of its apikey, or of the one it sent if it has none."""
+    key = device.apikey or apikey
     rows = connection.execute(
-        "SELECT document FROM service_group WHERE service = ? AND subservice = ? AND apikey = ?"
-        " ORDER BY seq",
-        (device.service, device.service_path, device.apikey),
+        "SELECT document FROM service_group WHERE service = ? AND subservice = ?"
+        " AND (? = '' OR apikey = ?) ORDER BY apikey != ?, seq",
+        (device.service, device.service_path, key, key, key),
     ).fetchall()
     groups = [_decode_group(document) for (document,) in rows]
-    same_type = (group for group in groups if group.entity_type == device.entity_type)
-    return next(same_type, groups[0] if groups else None)
+    same_type = [group for group in groups if group.entity_type == device.entity_type]
+    if same_type:
+        return same_type[0]
+    # Without an apikey nothing else tells which of several groups is meant.
+    return groups[0] if groups and (key or len(groups) == 1) else None
+
+
+def group_of_key(
+    connection: sqlite3.Connection, *, apikey: str, resource: str
+) -> ServiceGroup | None:
+    """Return the group of an apikey: of the resource if there is one, otherwise the oldest."""
+    found = connection.execute(
+        "SELECT document FROM service_group WHERE apikey = ? ORDER BY resource != ?, seq",
+        (apikey, resource),
+    ).fetchone()
+    return None if found is None else _decode_group(found[0])
 
 
 def add_devices(connection: sqlite3.Connection, *, devices: Sequence[Device]) -> None:

@@ -157,7 +157,7 @@ class _Run:
 def _completed(rule: EntityRule, scope: Scope, entity: Entity, moment: str | None) -> Entity:
     if rule.passing is not None:
         for name, instance in rule.passing(scope).items():
-            entity.setdefault(name, {**instance, "observedAt": moment})
+            entity.setdefault(name, {"observedAt": moment, **instance})
     names = None if rule.keep is None else rule.keep(scope)
     if names is None:
         return entity

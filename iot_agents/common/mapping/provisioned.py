@@ -20,6 +20,7 @@ from broker.core.identifiers import is_uri
 from iot_agents.common.mapping import attribute_types, instances
 from iot_agents.common.mapping.enums import Unmapped
 from iot_agents.common.mapping.explicit import explicit
+from iot_agents.common.mapping.given import attribute_of, value_of
 from iot_agents.common.mapping.model import (
     AttributeRule,
     EntityRule,
@@ -39,7 +40,9 @@ _DEVICE: Final = ("id", "type", "service", "subservice", "entity_name")
 _PLAIN: Final = re.compile(r"[\w.:\-]+")
 _DEFAULT_TYPE: Final = "Thing"
 _MEASURES: Final = object()
-"""The scope's key of the measures as they came."""
+"""The scope's key of the measures' values as they came."""
+_GIVEN: Final = object()
+"""The scope's key of the measures as they came, some of them as whole attributes."""
 
 Put = Callable[[Scope, dict[str, Any]], None]
 """Puts a metadatum on a normalized attribute."""
@@ -98,9 +101,10 @@ class _Compilation:
         for member in _DEVICE:
             if device is not None and device.get(member):
                 scope[member] = device[member]
-        for measure, value in payload.items():
-            scope[_RENAMED.get(measure, measure)] = value
-        scope[_MEASURES] = {_RENAMED.get(m, m): value for m, value in payload.items()}
+        measures = {_RENAMED.get(name, name): value_of(each) for name, each in payload.items()}
+        scope.update(measures)
+        scope[_MEASURES] = measures
+        scope[_GIVEN] = {_RENAMED.get(name, name): each for name, each in payload.items()}
         return scope
 
     def lets(self) -> list[LetRule]:
@@ -149,9 +153,9 @@ class _Compilation:
             if not passing(scope):
                 return {}
             return {
-                name: {"type": "Property", "value": value}
-                for name, value in scope[_MEASURES].items()
-                if name not in consumed and value is not None
+                name: attribute_of(measure)
+                for name, measure in scope[_GIVEN].items()
+                if name not in consumed and measure is not None
             }
 
         return passed
