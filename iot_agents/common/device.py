@@ -83,11 +83,7 @@ class Provisioned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     def internal(self, section: str) -> Mapping[str, Any]:
         """Return a section of `internal_attributes`, which may be an object or a list of one."""
-        internal = self.internal_attributes
-        if isinstance(internal, list) and internal:
-            internal = internal[0]
-        found = internal.get(section) if isinstance(internal, Mapping) else None
-        return found if isinstance(found, Mapping) else {}
+        return section_of(self.internal_attributes, section)
 
 
 class Device(Provisioned, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,6 +105,19 @@ class Device(Provisioned, frozen=True, kw_only=True, omit_defaults=True):
         """The name by which a network knows the device, in lower case: its EUI, or its id."""
         dev_eui = self.internal("lorawan").get("dev_eui")
         return (dev_eui if isinstance(dev_eui, str) else self.device_id).lower()
+
+
+def internal_object(internal: Any) -> Mapping[str, Any]:
+    """Return `internal_attributes` as an object; it may be a list of one."""
+    if isinstance(internal, list) and internal:
+        internal = internal[0]
+    return internal if isinstance(internal, Mapping) else {}
+
+
+def section_of(internal: Any, section: str) -> Mapping[str, Any]:
+    """Return a section of `internal_attributes`, empty where there is none."""
+    found = internal_object(internal).get(section)
+    return found if isinstance(found, Mapping) else {}
 
 
 def entity_id(name: str, kind: str) -> str:

@@ -7,7 +7,14 @@ from typing import Any
 
 import msgspec
 
-from iot_agents.common.device import Attribute, Device, Provisioned, StaticAttribute, document_of
+from iot_agents.common.device import (
+    Attribute,
+    Device,
+    Provisioned,
+    StaticAttribute,
+    document_of,
+    internal_object,
+)
 
 _DEFAULT_CONJUNCTION = ":"
 
@@ -36,6 +43,8 @@ def in_force(device: Device, group: ServiceGroup | None) -> dict[str, Any]:
     for member in ("attributes", "lazy", "commands", "static_attributes"):
         inherited = getattr(group, member) if group is not None else ()
         merged[member] = _merge(inherited, getattr(device, member))
+    if group is not None and device.internal_attributes and group.internal_attributes:
+        merged["internal_attributes"] = _internal(device, group)
     conjunction = merged.get("defaultEntityNameConjunction") or _DEFAULT_CONJUNCTION
     kind = merged.get("entity_type")
     if kind and not merged.get("entity_name"):
@@ -50,6 +59,17 @@ def _merge(
     replaced = {_key(attribute) for attribute in own}
     kept = [attribute for attribute in inherited if _key(attribute) not in replaced]
     return [document_of(attribute) for attribute in (*own, *kept)]
+
+
+def _internal(device: Device, group: ServiceGroup) -> Mapping[str, Any]:
+    """Return both's `internal_attributes`: in each section a device's members over its group's."""
+    own, shared = (internal_object(each.internal_attributes) for each in (device, group))
+    return {
+        section: {**group.internal(section), **device.internal(section)}
+        if isinstance(own.get(section, {}), Mapping)
+        else own[section]
+        for section in (*shared, *own)
+    }
 
 
 def _key(attribute: Attribute | StaticAttribute) -> str:

@@ -34,7 +34,7 @@ _TROUBLE: Final = "ERROR"
 _EXPIRED: Final = "EXPIRED"
 
 
-class _DeviceInfo(msgspec.Struct, rename="camel"):
+class _DeviceInfo(msgspec.Struct, frozen=True, rename="camel"):
     dev_eui: str
     device_name: str = ""
     device_profile_name: str = ""
@@ -42,34 +42,34 @@ class _DeviceInfo(msgspec.Struct, rename="camel"):
     tags: dict[str, Any] = {}
 
 
-class _Reception(msgspec.Struct, rename="camel"):
+class _Reception(msgspec.Struct, frozen=True, rename="camel"):
     gateway_id: str = ""
     rssi: int | float | None = None
     snr: int | float | None = None
     location: dict[str, Any] | None = None
 
 
-class _Lora(msgspec.Struct, rename="camel"):
+class _Lora(msgspec.Struct, frozen=True, rename="camel"):
     bandwidth: int = 0
     spreading_factor: int = 0
 
 
-class _Modulation(msgspec.Struct):
+class _Modulation(msgspec.Struct, frozen=True):
     lora: _Lora = _Lora()
 
 
-class _Transmission(msgspec.Struct):
+class _Transmission(msgspec.Struct, frozen=True):
     frequency: int = 0
     modulation: _Modulation = _Modulation()
 
 
-class _Event(msgspec.Struct, rename="camel"):
+class _Event(msgspec.Struct, frozen=True, rename="camel"):
     device_info: _DeviceInfo
     time: str | None = None
     deduplication_id: str = ""
 
 
-class _Up(_Event, rename="camel"):
+class _Up(_Event, frozen=True, rename="camel"):
     dev_addr: str = ""
     f_cnt: int = 0
     f_port: int = 0
@@ -80,30 +80,30 @@ class _Up(_Event, rename="camel"):
     join_server_context: dict[str, Any] | None = None
 
 
-class _Status(msgspec.Struct, rename="camel"):
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
     margin: int | float = 0
     external_power_source: bool = False
     battery_level_unavailable: bool = False
     battery_level: int | float | None = None
 
 
-class _Position(msgspec.Struct):
+class _Position(msgspec.Struct, frozen=True):
     latitude: float = 0.0
     longitude: float = 0.0
     altitude: float | None = None
     accuracy: float | None = None
 
 
-class _Location(msgspec.Struct):
-    location: _Position = _Position()
+class _Location(msgspec.Struct, frozen=True):
+    location: _Position
 
 
-class _Ack(_Event, rename="camel"):
+class _Ack(_Event, frozen=True, rename="camel"):
     queue_item_id: str = ""
     acknowledged: bool = False
 
 
-class _Log(_Event, rename="camel"):
+class _Log(_Event, frozen=True, rename="camel"):
     level: str = ""
     code: str = ""
     description: str = ""
@@ -236,9 +236,7 @@ def _log(speaker: str, document: Mapping[str, Any], _: datetime) -> DownlinkRepo
     raise BadUplink(f"the network server reports {log.code:.40}: {log.description:.400}")
 
 
-def _downlink(
-    told: _Event, speaker: str, token: str, fate: Fate, reason: str
-) -> DownlinkReport:
+def _downlink(told: _Event, speaker: str, token: str, fate: Fate, reason: str) -> DownlinkReport:
     info = told.device_info
     return DownlinkReport(
         dev_eui=_device(told, speaker),

@@ -35,7 +35,7 @@ SERVER: Final = "ChirpStack v3"
 _BASE64_EUI: Final = 12
 
 
-class _Reception(msgspec.Struct):
+class _Reception(msgspec.Struct, frozen=True):
     gateway_id: str = msgspec.field(default="", name="gatewayID")
     time: str | None = None
     rssi: int | float | None = None
@@ -43,19 +43,19 @@ class _Reception(msgspec.Struct):
     location: dict[str, Any] | None = None
 
 
-class _Transmission(msgspec.Struct):
+class _Transmission(msgspec.Struct, frozen=True):
     frequency: int = 0
     lora: dict[str, Any] | None = msgspec.field(default=None, name="loRaModulationInfo")
 
 
-class _Event(msgspec.Struct, rename="camel"):
+class _Event(msgspec.Struct, frozen=True, rename="camel"):
     dev_eui: str = msgspec.field(name="devEUI")
     application_id: str = msgspec.field(default="", name="applicationID")
     device_name: str = ""
     published_at: str | None = None
 
 
-class _Up(_Event, rename="camel"):
+class _Up(_Event, frozen=True, rename="camel"):
     device_profile_name: str = ""
     dev_addr: str = ""
     f_cnt: int = 0
@@ -68,11 +68,11 @@ class _Up(_Event, rename="camel"):
     tags: dict[str, Any] | None = None
 
 
-class _Ack(_Event):
+class _Ack(_Event, frozen=True):
     acknowledged: bool = False
 
 
-class _Error(_Event):
+class _Error(_Event, frozen=True):
     kind: str = msgspec.field(default="", name="type")
     error: str = ""
 

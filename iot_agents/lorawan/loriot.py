@@ -20,13 +20,13 @@ SERVER: Final = "Loriot"
 _FRAMES: Final = {"rx", "gw"}
 
 
-class _Gateway(msgspec.Struct):
+class _Gateway(msgspec.Struct, frozen=True):
     gateway: str = msgspec.field(default="", name="gweui")
     rssi: float | None = None
     snr: float | None = None
 
 
-class _Up(msgspec.Struct):
+class _Up(msgspec.Struct, frozen=True):
     dev_eui: str = msgspec.field(name="EUI")
     ts: int | None = None
     fcnt: int = 0

@@ -41,8 +41,8 @@ class Network:
 
 
 def _chirpstack(event: str, speaker: str, document: Mapping[str, Any], now: datetime) -> Told:
-    """Tell the versions apart, which have the same topics: only one has `deviceInfo`."""
-    decode = chirpstack.decode if "deviceInfo" in document else chirpstack_v3.decode
+    """Tell the versions apart, which have the same topics, by where the EUI stands."""
+    decode = chirpstack_v3.decode if "devEUI" in document else chirpstack.decode
     return decode(event, speaker, document, now)
 
 
@@ -50,7 +50,9 @@ CHIRPSTACK: Final = "chirpstack"
 NETWORKS: Final[Mapping[str, Network]] = {
     CHIRPSTACK: Network(
         _chirpstack,
-        re.compile(r"(?:.*/)?application/[^/]+/device/(?P<device>[^/]+)/(?:event/)?(?P<event>[^/]+)"),
+        re.compile(
+            r"(?:.*/)?application/[^/]+/device/(?P<device>[^/]+)/(?:event/)?(?P<event>[^/]+)"
+        ),
         event="event",
     ),
     "things-stack": Network(

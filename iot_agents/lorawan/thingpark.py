@@ -19,17 +19,17 @@ SERVER: Final = "ThingPark"
 _UPLINK: Final = "DevEUI_uplink"
 
 
-class _Gateway(msgspec.Struct):
+class _Gateway(msgspec.Struct, frozen=True):
     gateway: str = msgspec.field(default="", name="Lrrid")
     rssi: float | None = msgspec.field(default=None, name="LrrRSSI")
     snr: float | None = msgspec.field(default=None, name="LrrSNR")
 
 
-class _Gateways(msgspec.Struct):
+class _Gateways(msgspec.Struct, frozen=True):
     each: list[_Gateway] | _Gateway = msgspec.field(default=[], name="Lrr")
 
 
-class _Up(msgspec.Struct):
+class _Up(msgspec.Struct, frozen=True):
     dev_eui: str = msgspec.field(name="DevEUI")
     time: str = msgspec.field(default="", name="Time")
     f_port: int = msgspec.field(default=0, name="FPort")

@@ -37,47 +37,47 @@ NORMALIZED: Final = "up/normalized"
 _SINGLE: Final = struct.Struct(">f")
 
 
-class _ApplicationIds(msgspec.Struct):
+class _ApplicationIds(msgspec.Struct, frozen=True):
     application_id: str = ""
 
 
-class _Ids(msgspec.Struct):
+class _Ids(msgspec.Struct, frozen=True):
     device_id: str = ""
     application_ids: _ApplicationIds = _ApplicationIds()
     dev_eui: str = ""
 
 
-class _GatewayIds(msgspec.Struct):
+class _GatewayIds(msgspec.Struct, frozen=True):
     gateway_id: str = ""
 
 
-class _Reception(msgspec.Struct):
+class _Reception(msgspec.Struct, frozen=True):
     gateway_ids: _GatewayIds = _GatewayIds()
     rssi: int | float | None = None
     snr: int | float | None = None
     location: dict[str, Any] | None = None
 
 
-class _Lora(msgspec.Struct):
+class _Lora(msgspec.Struct, frozen=True):
     bandwidth: int = 0
     spreading_factor: int = 0
 
 
-class _DataRate(msgspec.Struct):
+class _DataRate(msgspec.Struct, frozen=True):
     lora: _Lora = _Lora()
 
 
-class _Settings(msgspec.Struct):
+class _Settings(msgspec.Struct, frozen=True):
     data_rate: _DataRate = _DataRate()
     frequency: int = 0
 
 
-class _Version(msgspec.Struct):
+class _Version(msgspec.Struct, frozen=True):
     brand_id: str = ""
     model_id: str = ""
 
 
-class _UplinkMessage(msgspec.Struct):
+class _UplinkMessage(msgspec.Struct, frozen=True):
     session_key_id: str = ""
     f_port: int = 0
     f_cnt: int = 0
@@ -89,13 +89,13 @@ class _UplinkMessage(msgspec.Struct):
     version_ids: _Version = _Version()
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, frozen=True):
     end_device_ids: _Ids
     received_at: str = ""
     correlation_ids: list[str] = []
 
 
-class _Up(_Message, kw_only=True):
+class _Up(_Message, frozen=True, kw_only=True):
     uplink_message: _UplinkMessage
     simulated: bool = False
 

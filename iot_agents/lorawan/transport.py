@@ -3,7 +3,8 @@
     MQTT    topics as set, each with its network
     HTTP    POST /lorawan/<network>
 
-A post is answered with 2xx once what it brought is on disk, and with 400 when that is a dead letter.
+A post is answered once what it brought is on disk: with 400 when that is a dead letter, otherwise
+with 200.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ class LorawanTransport:
         """Compare the token, which servers that cannot set a header may put into the query."""
         header = request.headers.get("Authorization", "")
         given = header.removeprefix("Bearer ") if header else request.query.get("token", "")
-        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._settings.http_token.encode()):
+        if not hmac.compare_digest(
+            given.encode("utf-8", "surrogateescape"), self._settings.http_token.encode()
+        ):
             self._counters.unauthorized += 1
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
 

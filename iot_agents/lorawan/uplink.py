@@ -133,7 +133,7 @@ Told: TypeAlias = Uplink | Report | DownlinkReport
 def radio_of(uplink: Uplink) -> dict[str, Any]:
     """Return the radio quality of a frame, by the names documented for expressions.
 
-    `rssi`, `snr`, `gateway` and `gateway_location` are those of the gateway that heard it best.
+    `rssi` and `snr` are the best of all gateways, `gateway` the one with that `rssi`.
     """
     best = max(uplink.receptions, key=_strength, default=Reception())
     modulation = uplink.modulation

@@ -23,7 +23,9 @@ _SCRIPT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.js")
 class Codecs:
     """The codecs of a deployment."""
 
-    def __init__(self, sandbox: Sandbox | None = None, directories: Sequence[Traversable] = ()) -> None:
+    def __init__(
+        self, sandbox: Sandbox | None = None, directories: Sequence[Traversable] = ()
+    ) -> None:
         """Look for scripts in directories, the first of which counts.
 
         Args:

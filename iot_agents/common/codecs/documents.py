@@ -17,7 +17,7 @@ MAX_DEPTH: Final = 16
 """How deep a document may be nested."""
 
 
-def _refuse(_: cbor2.CBORDecoder) -> NoReturn:
+def _refuse(*_: Any) -> NoReturn:
     raise ValueError("a tag that sensors have no use for")
 
 
@@ -47,7 +47,13 @@ class Cbor:
         )
         try:
             value = decoder.decode()
-        except (cbor2.CBORDecodeError, ValueError, TypeError, RecursionError, OverflowError) as error:
+        except (
+            cbor2.CBORDecodeError,
+            ValueError,
+            TypeError,
+            RecursionError,
+            OverflowError,
+        ) as error:
             raise PayloadError(f"byte {stream.tell()}: not CBOR: {error}") from error
         if stream.tell() < len(data):
             raise PayloadError(f"byte {stream.tell()}: more after the end of the CBOR map")

@@ -10,6 +10,10 @@ class PayloadError(Exception):
     """A device's bytes are not what its codec reads; the text says where and why."""
 
 
+class TooSlow(PayloadError):
+    """A codec took longer over a device's bytes than it may."""
+
+
 class BadCodec(Exception):
     """A codec that was asked for cannot be had; the text says why."""
 

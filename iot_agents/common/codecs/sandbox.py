@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -84,7 +84,9 @@ class Sandbox:
         """Run a job that calls scripts in the sandbox's thread; jobs run in their order."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
-    def call(self, script: Script, functions: Sequence[str], given: Mapping[str, Any]) -> tuple[str, Any]:
+    def call(
+        self, script: Script, functions: Sequence[str], given: Mapping[str, Any]
+    ) -> tuple[str, Any]:
         """Call the first of some functions that a script has.
 
         Returns:
@@ -104,7 +106,9 @@ class Sandbox:
         return name, None if result is None else json.loads(result)
 
     def close(self) -> None:
-        """End the process and the thread."""
+        """End the process and the thread; a call that runs fails."""
+        if self._worker is not None:
+            self._worker.kill()
         self._thread.shutdown()
         with self._lock:
             self._end()
@@ -154,6 +158,8 @@ class _Worker:
             start_new_session=True,
             bufsize=0,
         )
+        self._input = cast("IO[bytes]", self._process.stdin).fileno()
+        self._output = cast("IO[bytes]", self._process.stdout).fileno()
         self.loaded: set[str] = set()
         self._finalizer = weakref.finalize(self, _kill, self._process)
 
@@ -162,7 +168,7 @@ class _Worker:
         """Whether the process has not ended by itself."""
         return self._process.poll() is None
 
-    def ask(self, request: list[Any], patience: float) -> Any:
+    def ask(self, request: list[Any], patience: float) -> list[Any]:
         """Send a message and return its answer.
 
         Raises:
@@ -173,27 +179,30 @@ class _Worker:
         """
         until = time.monotonic() + patience
         body = json.dumps(request).encode()
-        assert self._process.stdin is not None
-        _write_all(self._process.stdin.fileno(), _LENGTH.pack(len(body)) + body)
+        _write_all(self._input, _LENGTH.pack(len(body)) + body)
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size, until))
         if length > _LONGEST_ANSWER:
             raise ValueError("an answer without a bound")
-        return json.loads(self._read(length, until))
+        answer: list[Any] = json.loads(self._read(length, until))
+        return answer
+
+    def kill(self) -> None:
+        """End the process; who waits for its answer sees that."""
+        self._process.kill()
 
     def end(self) -> None:
-        """End the process."""
+        """End the process and close what leads to it."""
         self._finalizer()
 
     def _read(self, length: int, until: float) -> bytes:
-        assert self._process.stdout is not None
-        descriptor, parts = self._process.stdout.fileno(), bytearray()
+        parts = bytearray()
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
+        poll.register(self._output, select.POLLIN)
         while len(parts) < length:
             left = until - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
                 raise TimeoutError
-            part = os.read(descriptor, length - len(parts))
+            part = os.read(self._output, length - len(parts))
             if not part:
                 raise EOFError
             parts += part

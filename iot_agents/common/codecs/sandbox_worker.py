@@ -1,4 +1,4 @@
-"""The process in which scripts run: it reads calls from its input and writes results, until its end.
+"""The process in which scripts run: it reads calls and writes results until its input ends.
 
 It is started by path, knows nothing of the project and has nothing: no environment, no file or
 socket that it could open, no memory and no time beyond its limits. Messages are JSON arrays, each

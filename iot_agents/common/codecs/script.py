@@ -17,8 +17,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from iot_agents.common.codecs.documents import members_of
-from iot_agents.common.codecs.interface import PayloadError
-from iot_agents.common.codecs.sandbox import Sandbox, Script, ScriptFailed
+from iot_agents.common.codecs.interface import PayloadError, TooSlow
+from iot_agents.common.codecs.sandbox import Sandbox, Script, ScriptFailed, ScriptTimedOut
 
 _log = logging.getLogger(__name__)
 _UPLINK: Final = ("decodeUplink", "Decode", "Decoder")
@@ -86,12 +86,16 @@ class ScriptCodec:
         if not isinstance(result, list) or not all(_is_byte(each) for each in result):
             raise PayloadError(f"{self.name}: {name} returned no list of bytes")
         if len(result) > _LONGEST_FRAME:
-            raise PayloadError(f"{self.name}: {name} made {len(result)} bytes, too many for a frame")
+            raise PayloadError(
+                f"{self.name}: {name} made {len(result)} bytes, too many for a frame"
+            )
         return bytes(int(each) for each in result), port
 
     def _call(self, functions: Sequence[str], given: Mapping[str, Any]) -> tuple[str, Any]:
         try:
             return self.sandbox.call(self._script, functions, given)
+        except ScriptTimedOut as error:
+            raise TooSlow(str(error)) from error
         except ScriptFailed as error:
             raise PayloadError(str(error)) from error
 
