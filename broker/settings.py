@@ -37,6 +37,13 @@ class Settings:
         default=10_000,
         metadata=_doc("Writes that may wait for the store before more are answered 503."),
     )
+    max_waiting_notifications: int = field(
+        default=1_000_000,
+        metadata=_doc(
+            "Notifications that may wait for delivery before writes are answered 503, so that none"
+            " is dropped."
+        ),
+    )
     readers: int = field(default=2, metadata=_doc("Threads that read from the store."))
     sweep_interval: float = field(
         default=2.0, metadata=_doc("Seconds between two sweeps of what has expired.")
@@ -63,6 +70,20 @@ class Settings:
     )
     notification_attempts: int = field(
         default=10, metadata=_doc("Attempts before a notification goes to the dead letters.")
+    )
+    notification_ca: Path | None = field(
+        default=None,
+        metadata=_doc(
+            "File of certificate authorities (PEM) that https and mqtts endpoints may be certified"
+            " by, besides the system's."
+        ),
+    )
+    notification_certificate: Path | None = field(
+        default=None,
+        metadata=_doc(
+            "File with a certificate and its key (PEM) for https and mqtts endpoints that ask the"
+            " broker who it is."
+        ),
     )
     stream_window: float = field(
         default=3600.0,

@@ -23,6 +23,7 @@ from broker.store.interface import Commit, Outbox
 from broker.subscriptions.endpoints.http import Failure, HttpEndpoint
 from broker.subscriptions.endpoints.mqtt import MqttEndpoint
 from broker.subscriptions.endpoints.target import Target
+from broker.subscriptions.endpoints.tls import SYSTEM, Trust
 from broker.subscriptions.intake import Intake
 from broker.subscriptions.lane import Lane, Parcel, Strand
 from broker.subscriptions.policy import DeliveryPolicy
@@ -62,12 +63,14 @@ class Notifier:
         egress: Egress,
         clock: Callable[[], datetime],
         policy: DeliveryPolicy | None = None,
+        trust: Trust = SYSTEM,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._policy = policy or DeliveryPolicy()
-        self._http = HttpEndpoint(egress, clock, timeout=self._policy.timeout)
-        self._mqtt = MqttEndpoint(egress, timeout=self._policy.timeout)
+        seconds = self._policy.timeout
+        self._http = HttpEndpoint(egress, clock, timeout=seconds, trust=trust)
+        self._mqtt = MqttEndpoint(egress, timeout=seconds, trust=trust)
         self._run: _Run | None = None
         self._counts: Counter[str] = Counter()
 

@@ -11,9 +11,9 @@ from iot_agents.common.codecs.catalogue import Codecs
 from iot_agents.common.codecs.holds import Holds
 from iot_agents.common.codecs.interface import Codec, PayloadError, TooSlow
 from iot_agents.common.codecs.script import ScriptCodec
-from iot_agents.common.device import section_of
 from iot_agents.common.mapping.model import Mappings
 from iot_agents.common.measure import Measure
+from iot_agents.common.registry_rows import Known
 
 _SECTION: Final = "lorawan"
 _BY_THE_NETWORK: Final = "application_server"
@@ -51,19 +51,19 @@ class DeviceCodec:
     radio: bool = False
 
     @classmethod
-    def of(cls, in_force: Mapping[str, Any], mappings: Mappings, codecs: Codecs) -> DeviceCodec:
+    def of(cls, known: Known, mappings: Mappings, codecs: Codecs) -> DeviceCodec:
         """Read it from what is in force for a device.
 
         Raises:
             NoSuchCodec: there is no codec of the name it asks for.
             BadCodec: the codec cannot be read.
         """
-        section = section_of(in_force.get("internal_attributes"), _SECTION)
+        section = known.internal(_SECTION)
         variables = section.get("variables")
         return cls(
             codec=_codec(section.get("codec") or section.get("data_model"), mappings, codecs),
             variables=variables if isinstance(variables, Mapping) else {},
-            aliases=_aliases(in_force["attributes"]) if section else {},
+            aliases=_aliases(known.in_force["attributes"]) if section else {},
             radio=section.get("radio") is True,
         )
 

@@ -27,6 +27,7 @@ from iot_agents.common.making import Made, Maker, merged
 from iot_agents.common.mapping import model
 from iot_agents.common.measure import Measure, NotDurable, Outcome, Ticket
 from iot_agents.common.plans import Plan, Plans, Unusable
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
 from iot_agents.common.spool import Entry, Spool, SpoolFull
@@ -81,9 +82,9 @@ class Pipeline:
             if wait:
                 await self._outlets.spool.room()
             try:
-                known = await self._registry.find(measure.device_id.lower(), measure.apikey)
+                known = await self._registry.recognize(measure.caller)
                 return await self._find_way(measure, known)
-            except AmbiguousDevice as error:
+            except (DeviceNotFound, GroupNotFound, AmbiguousDevice) as error:
                 return self._keep_waiting(measure, str(error))
             except sqlite3.Error as error:
                 raise NotDurable(f"the registry cannot be read: {error}") from error
@@ -92,9 +93,7 @@ class Pipeline:
                 if not wait:
                     raise
 
-    async def _find_way(self, measure: Measure, known: Known | None) -> Ticket:
-        if known is None:
-            return self._keep_waiting(measure, "nobody has provisioned this device")
+    async def _find_way(self, measure: Measure, known: Known) -> Ticket:
         try:
             return await self._take(measure, known)
         except SpoolFull:

@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 from iot_agents.common.codecs.catalogue import Codecs
 from iot_agents.common.codecs.interface import BadCodec
 from iot_agents.common.decoding import RADIO, DeviceCodec, NoSuchCodec
-from iot_agents.common.device import section_of
 from iot_agents.common.mapping import model
 from iot_agents.common.mapping.provisioned import compile_mapping
 from iot_agents.common.measure import Measure
@@ -89,7 +88,7 @@ class Plans:
         # What a network server decodes has names nobody chose: only the provisioned ones count.
         in_force = {"explicitAttrs": not chosen, **known.in_force}
         name, static = known.device.device_id, in_force["static_attributes"]
-        codec = self._codec(in_force)
+        codec = self._codec(known)
         mapping = constants = remaining = radio = None
         names: frozenset[str] = frozenset()
         if in_force["attributes"]:
@@ -110,7 +109,7 @@ class Plans:
             remaining,
             codec,
             radio,
-            str(section_of(in_force.get("internal_attributes"), "rigel").get("mapping", "")),
+            str(known.internal("rigel").get("mapping", "")),
             constants,
             names,
             {
@@ -121,8 +120,8 @@ class Plans:
             },
         )
 
-    def _codec(self, in_force: Mapping[str, Any]) -> DeviceCodec:
+    def _codec(self, known: Known) -> DeviceCodec:
         try:
-            return DeviceCodec.of(in_force, self._mappings, self._codecs)
+            return DeviceCodec.of(known, self._mappings, self._codecs)
         except (NoSuchCodec, BadCodec) as error:
             raise Unusable(str(error)) from error

@@ -13,7 +13,8 @@ from iot_agents.common.device import (
     Provisioned,
     StaticAttribute,
     document_of,
-    internal_object,
+    internal_section,
+    internal_sections,
 )
 
 _DEFAULT_CONJUNCTION = ":"
@@ -43,8 +44,10 @@ def in_force(device: Device, group: ServiceGroup | None) -> dict[str, Any]:
     for member in ("attributes", "lazy", "commands", "static_attributes"):
         inherited = getattr(group, member) if group is not None else ()
         merged[member] = _merge(inherited, getattr(device, member))
-    if group is not None and device.internal_attributes and group.internal_attributes:
-        merged["internal_attributes"] = _internal(device, group)
+    if "internal_attributes" in own and "internal_attributes" in shared:
+        merged["internal_attributes"] = _merge_internal(
+            shared["internal_attributes"], own["internal_attributes"]
+        )
     conjunction = merged.get("defaultEntityNameConjunction") or _DEFAULT_CONJUNCTION
     kind = merged.get("entity_type")
     if kind and not merged.get("entity_name"):
@@ -61,14 +64,13 @@ def _merge(
     return [document_of(attribute) for attribute in (*own, *kept)]
 
 
-def _internal(device: Device, group: ServiceGroup) -> Mapping[str, Any]:
-    """Return both's `internal_attributes`: in each section a device's members over its group's."""
-    own, shared = (internal_object(each.internal_attributes) for each in (device, group))
+def _merge_internal(inherited: Any, own: Any) -> Mapping[str, Any]:
+    """Return each section with the device's members over those of its group."""
+    shared, mine = internal_sections(inherited), internal_sections(own)
     return {
-        section: {**group.internal(section), **device.internal(section)}
-        if isinstance(own.get(section, {}), Mapping)
-        else own[section]
-        for section in (*shared, *own)
+        name: {**internal_section(shared, name), **internal_section(mine, name)}
+        or mine.get(name, shared.get(name))
+        for name in (*shared, *mine)
     }
 
 

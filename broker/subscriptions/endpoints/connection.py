@@ -14,6 +14,9 @@ import httptools
 _MOST_BYTES: Final = 1024 * 1024
 """The largest answer that is read to its end; behind a larger one the connection is closed."""
 
+_FINAL: Final = 200
+"""Where answers begin that nothing follows."""
+
 
 class Connection(asyncio.Protocol):
     """A connection that may serve for one request after another.
@@ -81,13 +84,13 @@ class Connection(asyncio.Protocol):
         self._finish(exc or ConnectionResetError("the receiver closed the connection"))
 
     def data_received(self, data: bytes) -> None:
-        if self._end is None or self._end.done():  # nothing was asked
+        if self._has_ended:  # nothing was asked
             self.close()
             return
         self._left -= len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.close()
             self._finish(ConnectionError(f"the answer is not HTTP: {error!s:.100}"))
         if self._left < 0:
@@ -96,25 +99,29 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Refuse an answer behind the one that was asked for."""
-        if self._end is None or self._end.done():
+        if self._has_ended:
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep what counts."""
-        if name.lower() == b"retry-after":
+        if name.lower() == b"retry-after" and not self._has_ended:
             self.retry_after = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Take the status, unless more is to come (1xx)."""
         status: int = self._parser.get_status_code()
-        if status >= 200:  # noqa: PLR2004 - where final answers begin
+        if status >= _FINAL and not self._has_ended:
             self.status = status
 
     def on_message_complete(self) -> None:
         """End, unless this was an interim answer."""
-        if self.status:
+        if self.status and not self._has_ended:
             self._may_be_used = self._parser.should_keep_alive()
             self._finish(None)
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._end is None or self._end.done()
 
     def _finish(self, error: Exception | None) -> None:
         if self._end is None or self._end.done():

@@ -21,6 +21,7 @@ from aiohappyeyeballs import start_connection
 from broker.egress import Egress, EgressRefused
 from broker.subscriptions.endpoints.connection import Connection
 from broker.subscriptions.endpoints.target import HttpTarget, Target
+from broker.subscriptions.endpoints.tls import SYSTEM, Trust
 
 _SUCCESS: Final = range(200, 300)
 _REFUSALS: Final = range(400, 500)
@@ -54,17 +55,13 @@ class HttpEndpoint:
         clock: Callable[[], datetime],
         *,
         timeout: float,
-        tls: ssl.SSLContext | None = None,
+        trust: Trust = SYSTEM,
     ) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            tls: whom to trust; the system's authorities by default.
-        """
         self._egress = egress
         self._clock = clock
         self._timeout = timeout
-        self._tls = tls
+        self._trust = trust
+        self._tls: ssl.SSLContext | None = None
         self._idle: dict[str, list[Connection]] = {}
         self._timer: TimerHandle | None = None
 
@@ -169,7 +166,7 @@ class HttpEndpoint:
     async def _context(self) -> ssl.SSLContext:
         if self._tls is None:
             # Reading the system's authorities takes its time.
-            self._tls = await asyncio.to_thread(ssl.create_default_context)
+            self._tls = await asyncio.to_thread(self._trust.context, ssl.SSLContext)
         return self._tls
 
     def _seconds(self, text: str) -> float | None:
