@@ -30,12 +30,11 @@ from iot_agents.common.health import Health
 from iot_agents.common.inspection import Inspection
 from iot_agents.common.making import Maker
 from iot_agents.common.mapping.loader import load_mappings, packaged_mappings
-from iot_agents.common.mapping.model import InvalidMapping, Mappings
-from iot_agents.common.mapping.provisioned import compile_mapping
+from iot_agents.common.mapping.model import Mappings
 from iot_agents.common.mqtt_link import Inlet, MqttLink, Start, client_id
 from iot_agents.common.pipeline import Pipeline
 from iot_agents.common.provisioning import Provisioning
-from iot_agents.common.provisioning_errors import InvalidExpression
+from iot_agents.common.provisioning_checks import Checks
 from iot_agents.common.registry import Registry
 from iot_agents.lorawan.settings import LorawanSettings
 from iot_agents.lorawan.transport import LorawanTransport
@@ -278,10 +277,12 @@ def _app(
 ) -> web.Application:
     settings = parts.settings
     app = web.Application(client_max_size=settings.max_body)
-    provisioning = Provisioning(registry, _check_expressions).app()
+    checks = Checks(relaxed=settings.relax_template_validation)
+    provisioning = Provisioning(registry, checks).app()
     inspection = Inspection({name: agent.outlets for name, agent in agents.items()})
     provisioning.add_routes(inspection.routes())
     app.add_subapp("/iot", provisioning)
+    app.router.add_get("/version", inspection.about)
     app.add_routes(south.routes)
     if OCPI in agents:
         ocpi = OcpiSettings.of(settings)
@@ -300,13 +301,6 @@ def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Applicatio
         clock=parts.clock,
     )
     return Receiver(settings, locations, counters=agent.counters, clock=parts.clock).app()
-
-
-def _check_expressions(in_force: Mapping[str, Any]) -> None:
-    try:
-        compile_mapping(in_force, name=str(in_force.get("device_id", "device")))
-    except InvalidMapping as error:
-        raise InvalidExpression(str(error)) from error
 
 
 @asynccontextmanager

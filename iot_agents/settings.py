@@ -79,6 +79,10 @@ class Settings:
         default=10.0, metadata=_doc("Seconds a device or its network has to take a command.")
     )
 
+    relax_template_validation: bool = field(
+        default=False,
+        metadata=_doc("Whether any character may stand in an `object_id`, as OPC UA needs it."),
+    )
     mappings: tuple[Path, ...] = field(
         default=(), metadata=_doc("Directories of further mapping files, before those shipped.")
     )
