@@ -54,6 +54,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "joinLevel": ("How many relationships to follow.", _number(1, 10)),
     "jsonKeys": ("Attributes whose values are opaque JSON.", _TEXT),
     "keep": ("Attributes to keep while all others are deleted, by comma (5.6.21).", _TEXT),
+    "keepNewer": ("Whether what was observed later stays as it is (extension).", _FLAG),
     "kind": ("Kind of @context: Cached, Hosted or ImplicitlyCreated (5.13).", _TEXT),
     "lang": ("Preferred natural language (4.15).", _TEXT),
     "lastEventId": ("Id of the last event seen, where a header cannot be set.", _TEXT),

@@ -307,3 +307,35 @@ def _without_ids(history: dict[str, Any]) -> dict[str, Any]:
         for name, instances in history.items()
         if isinstance(instances, list)
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", f"/entities/{ID}/attrs?", {"speed": prop(1, observedAt=at(0))}),
+        ("POST", f"/entities/{ID}/attrs?", {"speed": prop(1, observedAt=at(0))}),
+        ("PATCH", f"/entities/{ID}?", {"speed": prop(1, observedAt=at(0))}),
+        (
+            "POST",
+            "/entityOperations/upsert?options=update&",
+            [entity(1, speed=prop(1, observedAt=at(0)))],
+        ),
+        ("POST", "/entityOperations/update?", [entity(1, speed=prop(1, observedAt=at(0)))]),
+        ("POST", "/entityOperations/merge?", [entity(1, speed=prop(1, observedAt=at(0)))]),
+    ],
+    ids=["update", "append", "merge", "upsert", "batch update", "batch merge"],
+)
+async def test_a_late_measure_is_history_only_where_that_is_wanted(
+    api: Api, method: str, path: str, body: Any
+) -> None:
+    await api.create(entity(1, speed=prop(2, observedAt=at(5))))
+
+    kept = await api(method, f"{path}keepNewer=true", body)
+    present = (await api("GET", f"/entities/{ID}?options=simplified")).body["speed"]
+    history = await values(api)
+    await api(method, path, body)
+
+    assert kept.status in (204, 207)
+    assert present == 2
+    assert history == [1, 2]
+    assert (await api("GET", f"/entities/{ID}?options=simplified")).body["speed"] == 1

@@ -181,9 +181,7 @@ class History:
         type_set = None if types is None else self._terms.type_set(cursor, types)
         return seq, series, at, n, DELETED if types is None else 0, 0, None, type_set, None
 
-    def note_scopes(
-        self, cursor: sqlite3.Cursor, seq: int, scopes: Any, at: int, n: int
-    ) -> None:
+    def note_scopes(self, cursor: sqlite3.Cursor, seq: int, scopes: Any, at: int, n: int) -> None:
         """Take down the scopes of an entity from an instant on; None is none (clause 4.5.6)."""
         series = self._terms.intern(cursor, SCOPE) << _BITS
         form = DELETED if scopes is None else OBSERVED | moments.MILLISECONDS
