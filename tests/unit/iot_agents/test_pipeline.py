@@ -134,7 +134,7 @@ async def test_a_mapping_file_reads_the_moment_of_a_measure_that_tells_none(tmp_
         pipeline = here.with_mappings(load_mappings(packaged_mappings()))
         told = {"temp": 12.5, "wind_speed_kmh": 36}
 
-        ticket = await pipeline.submit(replace(measure(**told), payload=told, chosen=True))
+        ticket = await pipeline.submit(replace(measure(), payload=told, members=told, chosen=True))
 
         assert await ticket.durable() is Outcome.SPOOLED
         (row,) = await here.agent.spool.load(0, 10)
