@@ -138,17 +138,25 @@ class Client:
         await self.request("DELETE", f"/entities/{_segment(entity_id)}")
 
     async def upsert(
-        self, entities: Sequence[Mapping[str, Any]], *, update: bool = True
+        self,
+        entities: Sequence[Mapping[str, Any]],
+        *,
+        update: bool = True,
+        keep_newer: bool = False,
     ) -> BatchAnswer:
         """Create entities or update those that exist (5.6.8).
 
         Args:
             update: keep attributes that a given entity does not name; otherwise replace it whole.
+            keep_newer: what is there and was observed later stays (an extension of Rigel's).
         """
+        params = {"options": "update" if update else "replace"}
+        if keep_newer:
+            params["keepNewer"] = "true"
         answer = await self.request(
             "POST",
             "/entityOperations/upsert",
-            params={"options": "update" if update else "replace"},
+            params=params,
             body=list(entities),
         )
         if not isinstance(answer, Mapping):

@@ -166,6 +166,8 @@ def _limits(settings: Settings) -> Limits:
         settings.max_stream_readers,
         settings.stream_heartbeat,
         settings.stream_patience,
+        settings.default_instances,
+        settings.max_instances,
     )
 
 

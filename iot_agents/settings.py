@@ -79,6 +79,13 @@ class Settings:
         default=10.0, metadata=_doc("Seconds a device or its network has to take a command.")
     )
 
+    keep_newer: bool = field(
+        default=False,
+        metadata=_doc(
+            "Whether measures older than what the entity shows become history only; needs Rigel's"
+            " broker."
+        ),
+    )
     relax_template_validation: bool = field(
         default=False,
         metadata=_doc("Whether any character may stand in an `object_id`, as OPC UA needs it."),
