@@ -126,6 +126,7 @@ async def _opened(
     await stack.enter_async_context(contexts)
     broker = Broker(
         entities=store.entities,
+        temporal=store.temporal,
         documents=store.documents,
         subscriptions=store.subscriptions,
         outbox=store.outbox,
@@ -144,7 +145,7 @@ async def _opened(
 
 def _egress_policy(settings: Settings) -> EgressPolicy:
     return EgressPolicy(
-        schemes=frozenset(("http", "https", "mqtt", "mqtts")),
+        schemes=frozenset(("http", "https", "mqtt", "mqtts", "kafka")),
         allow_private=settings.egress_allow_private,
         allowed=tuple(part.strip() for part in settings.egress_allow.split(",") if part.strip()),
         timeout=settings.notification_timeout,
@@ -166,6 +167,8 @@ def _limits(settings: Settings) -> Limits:
         settings.max_stream_readers,
         settings.stream_heartbeat,
         settings.stream_patience,
+        settings.default_instances,
+        settings.max_instances,
     )
 
 

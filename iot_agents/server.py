@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -24,18 +24,19 @@ from aiohttp import ClientSession, web
 from broker.client import Client
 from iot_agents.common.agent import Agent, Clock, open_agent
 from iot_agents.common.backoff import Backoff
+from iot_agents.common.codecs.catalogue import Codecs
+from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.counters import Counters
 from iot_agents.common.health import Health
 from iot_agents.common.inspection import Inspection
 from iot_agents.common.making import Maker
 from iot_agents.common.mapping.loader import load_mappings, packaged_mappings
-from iot_agents.common.mapping.model import InvalidMapping, Mappings
-from iot_agents.common.mapping.provisioned import compile_mapping
+from iot_agents.common.mapping.model import Mappings
 from iot_agents.common.mqtt_link import Inlet, MqttLink, Start, client_id
 from iot_agents.common.pipeline import Pipeline
 from iot_agents.common.provisioning import Provisioning
-from iot_agents.common.provisioning_errors import InvalidExpression
+from iot_agents.common.provisioning_checks import Checks
 from iot_agents.common.registry import Registry
 from iot_agents.lorawan.settings import LorawanSettings
 from iot_agents.lorawan.transport import LorawanTransport
@@ -105,17 +106,18 @@ async def serve(
     """
     if unknown := frozenset(roles) - ROLES:
         raise ValueError(f"no such agent: {', '.join(sorted(unknown))}")
-    parts = _Parts.of(settings, clock)
-    async with (
-        ClientSession() as session,
-        Registry.open(settings.data_dir / "registry.db") as registry,
-        _opened(settings, roles, session, clock) as agents,
-        asyncio.TaskGroup() as group,
-        _tasks(group, _standing(agents)) as start,
-        _south(parts, registry, agents, start) as south,
-        _http(settings, _app(parts, registry, agents, south)) as url,
-    ):
-        yield RunningAgents(url, south.link.url, agents)
+    with closing(_sandbox(settings)) as sandbox:
+        parts = _Parts.of(settings, clock, sandbox)
+        async with (
+            ClientSession() as session,
+            Registry.open(settings.data_dir / "registry.db") as registry,
+            _opened(settings, roles, session, clock) as agents,
+            asyncio.TaskGroup() as group,
+            _tasks(group, _standing(agents)) as start,
+            _south(parts, registry, agents, start) as south,
+            _http(settings, _app(parts, registry, agents, south)) as url,
+        ):
+            yield RunningAgents(url, south.link.url, agents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +126,18 @@ class _Parts:
 
     settings: Settings
     mappings: Mappings
+    codecs: Codecs
     validator: Validator
     clock: Clock
 
     @classmethod
-    def of(cls, settings: Settings, clock: Clock) -> Self:
+    def of(cls, settings: Settings, clock: Clock, sandbox: Sandbox) -> Self:
+        codecs = Codecs(sandbox, settings.codecs)
         modes = dict(_mode_of(text) for text in settings.validation_of)
         return cls(
             settings,
-            load_mappings(*settings.mappings, packaged_mappings()),
+            load_mappings(*settings.mappings, packaged_mappings(), codecs=codecs),
+            codecs,
             Validator(Catalogue.packaged(), modes, Mode(settings.validation)),
             clock,
         )
@@ -148,6 +153,7 @@ class _Parts:
             agent.outlets,
             counters=agent.counters,
             clock=self.clock,
+            codecs=self.codecs,
         )
 
 
@@ -249,6 +255,10 @@ async def _south(
         yield _South(link, desks, routes)
 
 
+def _sandbox(settings: Settings) -> Sandbox:
+    return Sandbox(SandboxLimits(seconds=settings.codec_seconds, memory=settings.codec_memory))
+
+
 def _desk(parts: _Parts, registry: Registry, agent: Agent) -> Desk:
     settings = parts.settings
     manners = Manners(
@@ -278,10 +288,12 @@ def _app(
 ) -> web.Application:
     settings = parts.settings
     app = web.Application(client_max_size=settings.max_body)
-    provisioning = Provisioning(registry, _check_expressions).app()
+    checks = Checks(relaxed=settings.relax_template_validation)
+    provisioning = Provisioning(registry, checks).app()
     inspection = Inspection({name: agent.outlets for name, agent in agents.items()})
     provisioning.add_routes(inspection.routes())
     app.add_subapp("/iot", provisioning)
+    app.router.add_get("/version", inspection.about)
     app.add_routes(south.routes)
     if OCPI in agents:
         ocpi = OcpiSettings.of(settings)
@@ -300,13 +312,6 @@ def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Applicatio
         clock=parts.clock,
     )
     return Receiver(settings, locations, counters=agent.counters, clock=parts.clock).app()
-
-
-def _check_expressions(in_force: Mapping[str, Any]) -> None:
-    try:
-        compile_mapping(in_force, name=str(in_force.get("device_id", "device")))
-    except InvalidMapping as error:
-        raise InvalidExpression(str(error)) from error
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from iot_agents.ocpi.settings import InvalidToken
 from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
+from rigel.history import NotImportable
 from rigel.mappings import Misused
 from rigel.ports import PortTaken
 from rigel.subscriptions import SubscriptionNotNamed
@@ -30,6 +31,7 @@ _EXPLAINED: Final = (
     NeverTrue,
     NewerFile,
     NewerSchema,
+    NotImportable,
     NotOurs,
     NotProvisioned,
     OSError,

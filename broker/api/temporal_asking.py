@@ -31,6 +31,8 @@ QUERY = (
     | {"orderBy", "collation", "entityMap", "entityMapLifetime", "splitEntities"}
 )
 
+EXPORT = selection.SELECT | {"timerel", "timeAt", "endTimeAt", "timeproperty", "pick", "datasetId"}
+
 _STYLES: Mapping[str, Style] = {
     "normalized": "normalized",
     "temporalValues": "temporalValues",
@@ -70,6 +72,16 @@ def query(request: Request, ld_context: LdContext) -> Asked:
         InvalidRequest: `format` or `options` is wrong.
     """
     return _query(request, request.params, ld_context, selectors=None)
+
+
+def export(request: Request, ld_context: LdContext) -> Asked:
+    """Read the parameters of an export; it may be of all there is, and of all time.
+
+    Raises:
+        BadRequestData: a value is wrong.
+    """
+    found = selection.entity_query(request.params, ld_context, None)
+    return _asked(request.params, ld_context, request.broker.limits, found)
 
 
 def document_query(

@@ -69,6 +69,7 @@ async def append_attrs(
         tenant,
         entity_id,
         existing(entity_id, appending(fragment, broker.now(), overwrite=overwrite), narrowing),
+        keep_newer=narrowing.keep_newer,
     )
     return applied
 
@@ -90,7 +91,10 @@ async def update_attrs(
     fragment = documents.expand_fragment(document, ld_context, entity_id=entity_id)
     change = updating(fragment, broker.now())
     applied: Applied = await broker.entities.update(
-        tenant, entity_id, existing(entity_id, change, narrowing)
+        tenant,
+        entity_id,
+        existing(entity_id, change, narrowing),
+        keep_newer=narrowing.keep_newer,
     )
     return applied
 
@@ -187,7 +191,12 @@ async def merge_entity(
         else documents.expand_fragment(document, ld_context, entity_id=entity_id)
     )
     change = merging(fragment, broker.now(), observed_at=observed_at, lang=lang)
-    await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
+    await broker.entities.update(
+        tenant,
+        entity_id,
+        existing(entity_id, change, narrowing),
+        keep_newer=narrowing.keep_newer,
+    )
 
 
 async def replace_entity(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from broker.core import evolution as documents
 from broker.core.attribute import Instance
-from broker.core.errors import ResourceNotFound
-from broker.core.evolution import Evolution
+from broker.core.errors import NgsiLdError, ResourceNotFound
+from broker.core.evolution import Evolution, PastInstance
 from broker.core.identifiers import Iri, Tenant
 from broker.core.instances import stamped
 from broker.core.ld_context import LdContext
@@ -29,6 +30,14 @@ class EvolutionResult:
 
     page: EvolutionPage
     count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What became of rows: how many were taken, and the place and error of each other one."""
+
+    imported: int
+    errors: Sequence[tuple[int, NgsiLdError]]
 
 
 async def upsert_temporal(
@@ -146,6 +155,34 @@ async def query_temporal(
     page = await broker.temporal.evolutions(tenant, query, selection, limit=limit, offset=offset)
     total = await broker.temporal.count_evolutions(tenant, query, selection) if count else None
     return EvolutionResult(page, total)
+
+
+async def import_instances(
+    broker: Broker, tenant: Tenant, given: Sequence[Any], ld_context: LdContext
+) -> ImportResult:
+    """Add past instances of any entities, each row for itself (an extension).
+
+    The present state of the entities stays as it is. A row that comes again replaces itself.
+    """
+    now = broker.now()
+    rows: list[PastInstance] = []
+    errors: list[tuple[int, NgsiLdError]] = []
+    for place, document in enumerate(given):
+        try:
+            row = documents.expand_row(document, ld_context, f"[{place}]")
+            rows.append(row._replace(instance=_timed(row.instance, now)))
+        except NgsiLdError as error:
+            errors.append((place, error))
+    if rows:
+        await broker.temporal.add_many(tenant, rows)
+    return ImportResult(len(rows), errors)
+
+
+def export_instances(
+    broker: Broker, tenant: Tenant, query: EntityQuery, selection: TemporalSelection
+) -> AsyncIterator[Sequence[PastInstance]]:
+    """Yield all instances that match, entity after entity, in pieces (an extension)."""
+    return broker.temporal.export(tenant, query, selection)
 
 
 def _stamped(evolution: Evolution, now: str) -> Evolution:

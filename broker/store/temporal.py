@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from broker.core.evolution import Evolution
+from broker.core.evolution import Evolution, PastInstance
 from broker.core.identifiers import ExpandedEntity, Iri, Tenant
 from broker.core.query.entity_query import EntityQuery
 from broker.core.query.temporal import TemporalQuery
@@ -55,16 +55,6 @@ class EvolutionPage:
     evolutions: Sequence[Evolution]
     more: bool = False
     cut: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PastInstance:
-    """An instance with all that says whose it is, for import and export."""
-
-    entity_id: Iri
-    types: tuple[Iri, ...]
-    attribute: Iri
-    instance: Instance
 
 
 @dataclass(frozen=True, slots=True)

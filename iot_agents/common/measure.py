@@ -32,6 +32,8 @@ class Measure:
         data: the device's own bytes, and `port`, for a codec.
         chosen: whether the members have the names that were chosen for the device, so that those
             which nobody provisioned pass; otherwise only provisioned ones count.
+        event: what this tells instead of a frame, such as `status`; only provisioned attributes can
+            ask for it.
         key: the same for every delivery of this measure; empty when the protocol cannot tell.
     """
 
@@ -48,6 +50,7 @@ class Measure:
     resources: tuple[str, ...] = ()
     transport: str = ""
     chosen: bool = False
+    event: str = ""
     key: str = ""
 
     @property
