@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from broker.core.errors import TooManyResults
@@ -132,7 +133,7 @@ class Aggregates:
             )
             return _Regular(first, period), rows
         edges = rules.periods(self._aggregation, first, last)
-        pairs = list(zip(edges, edges[1:], strict=False))
+        pairs = list(pairwise(edges))
         rows = []
         for place, (start, end) in enumerate(pairs):
             within = {"start": max(start, params["start"]), "end": min(end, params["end"])}
