@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -25,6 +25,8 @@ from broker.client import Client
 from iot_agents.common.admission import Admission
 from iot_agents.common.agent import Agent, Clock, open_agent
 from iot_agents.common.backoff import Backoff
+from iot_agents.common.codecs.catalogue import Codecs
+from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.counters import Counters
 from iot_agents.common.health import Health
@@ -105,17 +107,18 @@ async def serve(
     """
     if unknown := frozenset(roles) - ROLES:
         raise ValueError(f"no such agent: {', '.join(sorted(unknown))}")
-    parts = _Parts.of(settings, clock)
-    async with (
-        ClientSession() as session,
-        Registry.open(settings.data_dir / "registry.db") as registry,
-        _opened(settings, roles, session, clock) as agents,
-        asyncio.TaskGroup() as group,
-        _tasks(group, _standing(agents)) as start,
-        _south(parts, registry, agents, start) as south,
-        _http(settings, _app(parts, registry, agents, south)) as url,
-    ):
-        yield RunningAgents(url, south.link.url, agents)
+    with closing(_sandbox(settings)) as sandbox:
+        parts = _Parts.of(settings, clock, sandbox)
+        async with (
+            ClientSession() as session,
+            Registry.open(settings.data_dir / "registry.db") as registry,
+            _opened(settings, roles, session, clock) as agents,
+            asyncio.TaskGroup() as group,
+            _tasks(group, _standing(agents)) as start,
+            _south(parts, registry, agents, start) as south,
+            _http(settings, _app(parts, registry, agents, south)) as url,
+        ):
+            yield RunningAgents(url, south.link.url, agents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +127,18 @@ class _Parts:
 
     settings: Settings
     mappings: Mappings
+    codecs: Codecs
     validator: Validator
     clock: Clock
 
     @classmethod
-    def of(cls, settings: Settings, clock: Clock) -> Self:
+    def of(cls, settings: Settings, clock: Clock, sandbox: Sandbox) -> Self:
+        codecs = Codecs(sandbox, settings.codecs)
         modes = dict(_mode_of(text) for text in settings.validation_of)
         return cls(
             settings,
-            load_mappings(*settings.mappings, packaged_mappings()),
+            load_mappings(*settings.mappings, packaged_mappings(), codecs=codecs),
+            codecs,
             Validator(Catalogue.packaged(), modes, Mode(settings.validation)),
             clock,
         )
@@ -148,6 +154,7 @@ class _Parts:
             agent.outlets,
             counters=agent.counters,
             clock=self.clock,
+            codecs=self.codecs,
         )
 
 
@@ -251,6 +258,10 @@ async def _south(
         start(f"{name}-waiting", pipelines[name].resume())
     async with link.listening(inlets, start):
         yield _South(link, desks, pipelines, routes)
+
+
+def _sandbox(settings: Settings) -> Sandbox:
+    return Sandbox(SandboxLimits(seconds=settings.codec_seconds, memory=settings.codec_memory))
 
 
 def _desk(parts: _Parts, registry: Registry, agent: Agent) -> Desk:

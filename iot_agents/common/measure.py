@@ -34,6 +34,8 @@ class Measure:
             which nobody provisioned pass; otherwise only provisioned ones count.
         again: what its transport needs beside the rest to read a message again that waited.
         waited: whether it comes out of the waiting room.
+        event: what this tells instead of a frame, such as `status`; only provisioned attributes can
+            ask for it.
         key: the same for every delivery of this measure; empty when the protocol cannot tell.
     """
 
@@ -52,6 +54,7 @@ class Measure:
     chosen: bool = False
     again: Mapping[str, str] = field(default_factory=dict)
     waited: bool = False
+    event: str = ""
     key: str = ""
 
     @property

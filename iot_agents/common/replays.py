@@ -7,7 +7,7 @@ is in the spool, and until then it has a key of its own, by which the spool know
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from iot_agents.common.measure import Measure, Outcome, Ticket
@@ -18,7 +18,7 @@ from iot_agents.common.waiting_room import WaitingRoom, WaitingRow, Who
 Reread = Callable[[Measure, Known], Sequence[Measure]]
 """Reads a message that waited again, now that its device is known; raises no errors."""
 
-Take = Callable[[Measure, Known], Ticket]
+Take = Callable[[Measure, Known], Awaitable[Ticket]]
 """Takes a measure of a known device."""
 
 
@@ -70,7 +70,7 @@ class Replays:
         last = moved = 0
         while rows := await self._waiting.rows(who, after=last, unknown_only=unknown_only):
             last = rows[-1].seq
-            taken, full = self._take_rows(rows, known)
+            taken, full = await self._take_rows(rows, known)
             gone, stay = [], {}
             for seq, tickets in taken:
                 reasons = [ticket.reason for ticket in tickets if await _waits(ticket)]
@@ -84,22 +84,22 @@ class Replays:
                 raise full
         return moved
 
-    def _take_rows(
+    async def _take_rows(
         self, rows: Sequence[WaitingRow], known: Known
     ) -> tuple[Sequence[tuple[int, Sequence[Ticket]]], SpoolFull | None]:
         taken = []
         for row in rows:
             try:
-                taken.append((row.seq, self._all_of(row, known)))
+                taken.append((row.seq, await self._all_of(row, known)))
             except SpoolFull as error:
                 return taken, error
         return taken, None
 
-    def _all_of(self, row: WaitingRow, known: Known) -> Sequence[Ticket]:
+    async def _all_of(self, row: WaitingRow, known: Known) -> Sequence[Ticket]:
         if row.measure is None:
             return (_UNREADABLE,)
         return [
-            self._take(_waited(measure, f"waiting/{row.seq}/{number}"), known)
+            await self._take(_waited(measure, f"waiting/{row.seq}/{number}"), known)
             for number, measure in enumerate(self.reread(row.measure, known))
         ]
 

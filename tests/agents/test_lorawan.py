@@ -322,7 +322,9 @@ async def test_in_reject_mode_an_entity_against_its_model_is_refused(tmp_path: P
 @pytest.mark.parametrize("event", ["join", "status", "ack", "txack", "log", "location"])
 async def test_other_events_than_uplinks_bring_no_measure(tmp_path: Path, event: str) -> None:
     async with city(tmp_path) as town:
-        await town.publish(b"{}", TOPIC.replace("/up", f"/{event}"))
+        await town.provision(sensor())
+        told = uplink(location={"latitude": 41, "longitude": -4})
+        await town.publish(told, TOPIC.replace("/up", f"/{event}"))
         updates = await town.updates()
 
     assert updates == []

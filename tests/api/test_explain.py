@@ -302,6 +302,17 @@ async def test_purged_dead_letters_are_gone(once: Api) -> None:
     assert await dead(once, 0) == []
 
 
+async def test_dead_letters_go_with_their_subscription(once: Api) -> None:
+    async with receiver(answering(500)) as there:
+        await give_up(once, there, 2)
+        await once("DELETE", PATH)
+        await once("POST", "/subscriptions", to(there.url()))
+
+        left = (await once("GET", f"{PATH}/deadLetters")).body
+
+    assert left == []
+
+
 async def test_dead_letters_and_their_replay_outlive_the_process(tmp_path: Path) -> None:
     async with receiver(first(1, answering(500))) as there:
         async with (
