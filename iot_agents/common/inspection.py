@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from iot_agents.common.nesting import MAX_DEPTH, deeper_than
 from iot_agents.common.pipeline import Outlets
 
 
@@ -62,6 +63,9 @@ class Inspection:
 def readable(payload: bytes) -> Any:
     """Return a payload as JSON where it is JSON, otherwise in base64."""
     try:
-        return msgspec.json.decode(payload)
-    except msgspec.DecodeError:
+        document = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        document = None
+    if document is None or deeper_than(MAX_DEPTH, document):
         return {"base64": base64.b64encode(payload).decode()}
+    return document

@@ -159,7 +159,8 @@ class Pipeline:
         if provisioned:
             payload, decoded = await self._members(plan, measure), None
         else:
-            payload, decoded = measure.payload, await self._decoded(mapping, plan, measure)
+            payload = {"TimeInstant": format_timestamp(measure.moment), **measure.payload}
+            decoded = await self._decoded(mapping, plan, measure)
         made = self._maker.make(mapping, payload, measure.device_id, plan.device, decoded)
         return self._put(measure, known, plan, made)
 

@@ -11,12 +11,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from iot_agents.common.nesting import MAX_DEPTH, deeper_than
 from iot_agents.lorawan.uplink import BadUplink
 
 T = TypeVar("T")
 
-MAX_DEPTH: Final = 32
-"""How deep the members of a message may be nested."""
 _LONGEST_FRAME: Final = 1024
 _EUI: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -36,22 +35,6 @@ def document_of(payload: bytes) -> dict[str, Any]:
     if deeper_than(MAX_DEPTH, document):
         raise BadUplink(f"nested deeper than {MAX_DEPTH} levels")
     return document
-
-
-def deeper_than(levels: int, document: Any) -> bool:
-    """Tell whether objects and arrays are nested deeper than so many levels."""
-    layer = [document]
-    for _ in range(levels):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not layer:
-            return False
-    return True
 
 
 def read(document: Mapping[str, Any], kind: type[T], server: str) -> T:

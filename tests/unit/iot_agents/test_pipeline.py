@@ -9,9 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from iot_agents.common.device import Attribute, StaticAttribute
+from iot_agents.common.mapping.loader import load_mappings, packaged_mappings
 from iot_agents.common.mapping.model import EntityRule, Mappings
 from iot_agents.common.mapping.model import Mapping as LoadedMapping
 from iot_agents.common.measure import Outcome
@@ -48,6 +50,27 @@ async def test_a_measure_that_comes_again_is_a_duplicate(tmp_path: Path) -> None
 
         assert outcomes == [Outcome.SPOOLED, Outcome.DUPLICATE]
         assert here.agent.counters.duplicates == 1
+
+
+async def test_a_mapping_file_reads_the_moment_of_a_measure_that_tells_none(tmp_path: Path) -> None:
+    asked = {"rigel": {"mapping": "mqtt-weather-station"}}
+    async with bench(tmp_path) as here:
+        await here.registry.add_devices([device(internal_attributes=asked)])
+        pipeline = here.with_mappings(load_mappings(packaged_mappings()))
+        told = {"temp": 12.5, "wind_speed_kmh": 36}
+
+        ticket = await pipeline.submit(replace(measure(), payload=told, members=told, chosen=True))
+
+        assert await ticket.durable() is Outcome.SPOOLED
+        (row,) = await here.agent.spool.load(0, 10)
+        (entity,) = msgspec.json.decode(row.body)
+        assert entity["temperature"] == {
+            "type": "Property",
+            "value": 12.5,
+            "unitCode": "CEL",
+            "observedAt": "2026-03-01T08:01:00.000Z",
+        }
+        assert entity["windSpeed"]["value"] == 10
 
 
 async def test_a_device_whose_id_others_have_too_waits(tmp_path: Path) -> None:
