@@ -141,7 +141,7 @@ async def query_subscriptions(
 
 
 async def delete_subscription(broker: Broker, tenant: Tenant, subscription_id: Iri) -> None:
-    """Delete a subscription, what waits for delivery and its dead letters (clause 5.8.5).
+    """Delete a subscription and what waits for delivery (clause 5.8.5).
 
     Raises:
         ResourceNotFound: there is none of this id.

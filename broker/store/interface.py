@@ -274,7 +274,7 @@ class SubscriptionStore(Protocol):
         ...
 
     async def delete_subscription(self, tenant: Tenant, subscription_id: Iri) -> bool:
-        """Delete a subscription, what waits for it and its dead letters; tell if it was there."""
+        """Delete a subscription with what waits for it in the outbox; tell whether it was there."""
         ...
 
     async def subscriptions(self) -> list[tuple[Tenant, Iri, dict[str, Any]]]:

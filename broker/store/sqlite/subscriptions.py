@@ -11,7 +11,6 @@ import msgspec
 from broker.core.errors import AlreadyExists, ResourceNotFound
 from broker.core.identifiers import Iri, Tenant
 from broker.store.interface import Matcher
-from broker.store.sqlite import dead_letters
 from broker.store.sqlite.connection import Readers, Writer
 from broker.store.sqlite.entities import EntityTransaction
 
@@ -73,7 +72,6 @@ class SqliteSubscriptions:
             cursor.execute("DELETE FROM subscription WHERE tenant = ? AND id = ?", key)
             found = cursor.rowcount > 0
             self._transaction.outbox.forget(cursor, *key)
-            dead_letters.deleted(cursor, key, None)
             self._transaction.streams.close(cursor, key)
             self._matcher.discard(tenant, subscription_id)
             return found
