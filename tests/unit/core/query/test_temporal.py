@@ -137,6 +137,12 @@ def test_without_a_period_the_window_is_one() -> None:
         ("avg", ["10:00:00Z", "12:00:00Z"], "11:00:00.000000Z"),
         ("sumsq", [1, 2, 3], 14),
         ("sum", [0.1] * 10, 1.0),
+        (
+            "max",
+            ["2026-05-01T12:00:00Z", "2026-05-01T12:00:00.5Z"],
+            "2026-05-01T12:00:00.5Z",
+        ),
+        ("min", [{"@type": "Date", "@value": "2026-05-02"}, "2026-05-03"], "2026-05-02"),
     ],
 )
 def test_methods_do_what_the_table_says(method: str, values: list[Any], expected: Any) -> None:
@@ -154,6 +160,19 @@ def test_methods_do_what_the_table_says(method: str, values: list[Any], expected
 def test_a_method_that_does_not_fit_is_refused(method: str, value: Any) -> None:
     with pytest.raises(InvalidRequest, match=f"{method} .*speed"):
         aggregate(Aggregation((method,)), [(START, value)], NO_BOUNDS, "speed")
+
+
+@pytest.mark.parametrize("kind", ["Relationship", "ListRelationship", "VocabProperty"])
+def test_what_names_other_things_is_counted_only(kind: str) -> None:
+    points = [(START, "urn:a:1"), (START + 1, "urn:a:2"), (START + 2, "urn:a:2")]
+
+    [bucket] = aggregate(
+        Aggregation(("totalCount", "distinctCount")), points, NO_BOUNDS, "near", kind
+    )
+
+    assert bucket.values == {"totalCount": 3, "distinctCount": 2}
+    with pytest.raises(InvalidRequest, match=f"max .*near.*{kind}"):
+        aggregate(Aggregation(("max",)), points, NO_BOUNDS, "near", kind)
 
 
 def test_so_many_periods_are_refused() -> None:
