@@ -17,6 +17,7 @@ from broker.core.identifiers import Iri
 from broker.core.query import aggregation as rules
 from broker.core.query.aggregation import Aggregation, Bucket
 from broker.core.query.temporal import TemporalQuery
+from broker.core.vocabulary import KINDS
 from broker.store.sqlite.history import read_instance, read_value
 from broker.store.sqlite.history_window import Window
 
@@ -35,6 +36,9 @@ _COLUMNS: Final = {
         "total((value - :origin) * 1.0 * (value - :origin))",
     ),
 }
+
+_RANKS = ("Relationship", "ListRelationship", "VocabProperty", *KINDS)
+"""Kinds in order: of several in one series, one that only allows counting decides."""
 
 Found = tuple[str, list[Bucket]]
 """The kind of an attribute, and what was found for each period."""
@@ -171,11 +175,13 @@ class Aggregates:
             f" ORDER BY {key}, n",
             params,
         )
-        kind, points = "Property", []
+        kinds: set[str] = set()
+        points: list[tuple[int, Any]] = []
         for row in cursor:
             if keeps is not None and not keeps(read_instance(entity, series, row[1:])):
                 continue
             kind, value = read_value(row[6])
+            kinds.add(kind)
             points.append((row[0], value))
             if len(points) > MOST_POINTS:
                 raise TooManyResults(
@@ -184,7 +190,8 @@ class Aggregates:
         if not points:
             return None
         bounds = self._query.start, self._query.end
-        return kind, rules.aggregate(self._aggregation, points, bounds, name)
+        kind = min(kinds, key=_RANKS.index)
+        return kind, rules.aggregate(self._aggregation, points, bounds, name, kind)
 
 
 class _Regular:
