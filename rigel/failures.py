@@ -13,6 +13,7 @@ from iot_agents.ocpi.settings import InvalidToken
 from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
+from rigel.devices import AgentsRefused
 from rigel.history import NotImportable
 from rigel.mappings import Misused
 from rigel.ports import PortTaken
@@ -21,6 +22,7 @@ from subscribers.common.definitions import InvalidDefinition
 from subscribers.common.journal import JournalUnusable
 
 _EXPLAINED: Final = (
+    AgentsRefused,
     BrokerRefused,
     BrokerUnreachable,
     InvalidDefinition,
