@@ -42,8 +42,11 @@ from iot_agents.common.provisioning_checks import Checks
 from iot_agents.common.registry import Registry
 from iot_agents.lorawan.settings import LorawanSettings
 from iot_agents.lorawan.transport import LorawanTransport
+from iot_agents.ocpi.front import Front, Letters
+from iot_agents.ocpi.ledger import Ledger
 from iot_agents.ocpi.locations import Locations
-from iot_agents.ocpi.receiver import Receiver
+from iot_agents.ocpi.objects import Objects
+from iot_agents.ocpi.receiver import Receiver, Shelves
 from iot_agents.ocpi.settings import OcpiSettings
 from iot_agents.settings import Settings
 from smart_data_models.catalogue import Catalogue
@@ -313,7 +316,7 @@ def _app(
 
 
 def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Application:
-    locations = Locations(
+    ledger = Ledger(
         agent.spool,
         parts.mappings,
         parts.maker(agent.counters),
@@ -321,7 +324,11 @@ def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Applicatio
         counters=agent.counters,
         clock=parts.clock,
     )
-    return Receiver(settings, locations, counters=agent.counters, clock=parts.clock).app()
+    letters = Letters(agent.outlets.dead_letters, settings.tenant, parts.clock)
+    front = Front(
+        settings, settings.parties_of, letters, counters=agent.counters, clock=parts.clock
+    )
+    return Receiver(Shelves(Locations(ledger), Objects(ledger)), front).app()
 
 
 @asynccontextmanager
