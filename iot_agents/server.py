@@ -29,6 +29,7 @@ from iot_agents.common.codecs.catalogue import Codecs
 from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.counters import Counters
+from iot_agents.common.device_import import DeviceImport
 from iot_agents.common.health import Health
 from iot_agents.common.inspection import Inspection
 from iot_agents.common.making import Maker
@@ -298,6 +299,8 @@ def _app(
     outlets = {name: agent.outlets for name, agent in agents.items()}
     inspection = Inspection(outlets)
     provisioning.add_routes(inspection.routes())
+    files = DeviceImport(registry, checks, max_bytes=settings.import_max_body)
+    provisioning.add_routes(files.routes())
     provisioning.add_routes(Admission(registry, checks, outlets, south.pipelines).routes())
     app.add_subapp("/iot", provisioning)
     app.router.add_get("/version", inspection.about)

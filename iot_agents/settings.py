@@ -79,6 +79,9 @@ class Settings:
         default=10.0, metadata=_doc("Seconds a device or its network has to take a command.")
     )
 
+    import_max_body: int = field(
+        default=33_554_432, metadata=_doc("Largest CSV file of devices taken, in bytes.")
+    )
     relax_template_validation: bool = field(
         default=False,
         metadata=_doc("Whether any character may stand in an `object_id`, as OPC UA needs it."),

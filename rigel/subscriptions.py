@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from broker.client import Client
+from rigel.ports import local
 from rigel.settings import Settings
 
 _FAILED: Final = 1
@@ -49,7 +50,7 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
     """
     if given.id is None and given.action != "list":
         raise SubscriptionNotNamed(f"rigel subscription {given.action}: give the subscription's id")
-    url = given.url or f"http://{_host(settings.broker.host)}:{settings.broker.port}"
+    url = given.url or f"http://{local(settings.broker.host)}:{settings.broker.port}"
     ask, show = _ACTIONS[given.action]
     # A test waits for the receiver, whose time is up to the subscription.
     async with Client.connect(url, tenant=given.tenant, timeout=60.0) as client:
@@ -59,12 +60,6 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
     else:
         _print(show(answer))
     return _FAILED if given.action == "test" and not answer["delivered"] else 0
-
-
-def _host(host: str) -> str:
-    """Return where to call a broker that listens on an address."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
-    return local.get(host) or (f"[{host}]" if ":" in host else host)
 
 
 def _print(lines: Iterator[str] | list[str]) -> None:
