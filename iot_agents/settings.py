@@ -79,6 +79,13 @@ class Settings:
         default=10.0, metadata=_doc("Seconds a device or its network has to take a command.")
     )
 
+    keep_newer: bool = field(
+        default=False,
+        metadata=_doc(
+            "Whether measures older than what the entity shows become history only; needs Rigel's"
+            " broker."
+        ),
+    )
     import_max_body: int = field(
         default=33_554_432, metadata=_doc("Largest CSV file of devices taken, in bytes.")
     )
