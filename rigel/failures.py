@@ -13,7 +13,6 @@ from iot_agents.ocpi.settings import InvalidToken
 from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
-from rigel.history import NotImportable
 from rigel.mappings import Misused
 from rigel.ports import PortTaken
 from rigel.subscriptions import SubscriptionNotNamed
@@ -31,7 +30,6 @@ _EXPLAINED: Final = (
     NeverTrue,
     NewerFile,
     NewerSchema,
-    NotImportable,
     NotOurs,
     NotProvisioned,
     OSError,

@@ -98,7 +98,7 @@ BODIES: dict[str, Schema] = {
     "appendAttrsTemporal": {"type": "object"},
     "updateAttrsTemporal": {"type": ["object", "array"]},
     "queryTemporalByPost": _ref("Query"),
-    "importInstances": _list({"type": "object"}),
+    "importInstances": _TEXT,
     "createSubscription": _ref("Subscription"),
     "updateSubscription": {"type": "object"},
     "replayDeadLetters": {"type": "object", "properties": {"ids": _list(_TEXT)}},
