@@ -126,6 +126,7 @@ async def _opened(
     await stack.enter_async_context(contexts)
     broker = Broker(
         entities=store.entities,
+        temporal=store.temporal,
         documents=store.documents,
         subscriptions=store.subscriptions,
         outbox=store.outbox,

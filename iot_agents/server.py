@@ -22,12 +22,14 @@ from typing import Any, Final, NoReturn, Self
 from aiohttp import ClientSession, web
 
 from broker.client import Client
+from iot_agents.common.admission import Admission
 from iot_agents.common.agent import Agent, Clock, open_agent
 from iot_agents.common.backoff import Backoff
 from iot_agents.common.codecs.catalogue import Codecs
 from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.counters import Counters
+from iot_agents.common.device_import import DeviceImport
 from iot_agents.common.health import Health
 from iot_agents.common.inspection import Inspection
 from iot_agents.common.making import Maker
@@ -163,11 +165,13 @@ class _South:
 
     Attributes:
         desks: the commands of each agent that can bring them.
+        pipelines: the way of each agent's measures.
         routes: what the agents' HTTP interface serves of it.
     """
 
     link: MqttLink
     desks: Mapping[str, Desk]
+    pipelines: Mapping[str, Pipeline]
     routes: Sequence[web.RouteDef]
 
 
@@ -233,11 +237,12 @@ async def _south(
     link = MqttLink(settings)
     listening = [name for name in (LORAWAN,) if name in agents]
     desks = {name: _desk(parts, registry, agents[name]) for name in listening}
+    pipelines = {name: parts.pipeline(registry, agents[name]) for name in listening}
     inlets: list[Inlet] = []
     routes: list[web.RouteDef] = []
     for name in listening:
         agent = agents[name]
-        transport = _TRANSPORTS[name](parts, registry, agent, desks[name], link)
+        transport = _TRANSPORTS[name](parts, agent, pipelines[name], desks[name], link)
         own = await agent.client_id()
         inlets.append(
             Inlet(
@@ -251,8 +256,9 @@ async def _south(
         )
         routes += transport.routes()
         start(f"{name}-commands", desks[name].run())
+        start(f"{name}-waiting", pipelines[name].resume())
     async with link.listening(inlets, start):
-        yield _South(link, desks, routes)
+        yield _South(link, desks, pipelines, routes)
 
 
 def _sandbox(settings: Settings) -> Sandbox:
@@ -270,11 +276,11 @@ def _desk(parts: _Parts, registry: Registry, agent: Agent) -> Desk:
 
 
 def _lorawan(
-    parts: _Parts, registry: Registry, agent: Agent, _desk: Desk, _link: MqttLink
+    parts: _Parts, agent: Agent, pipeline: Pipeline, _desk: Desk, _link: MqttLink
 ) -> LorawanTransport:
     return LorawanTransport(
         LorawanSettings.of(parts.settings),
-        parts.pipeline(registry, agent),
+        pipeline,
         counters=agent.counters,
         clock=parts.clock,
     )
@@ -290,8 +296,12 @@ def _app(
     app = web.Application(client_max_size=settings.max_body)
     checks = Checks(relaxed=settings.relax_template_validation)
     provisioning = Provisioning(registry, checks).app()
-    inspection = Inspection({name: agent.outlets for name, agent in agents.items()})
+    outlets = {name: agent.outlets for name, agent in agents.items()}
+    inspection = Inspection(outlets)
     provisioning.add_routes(inspection.routes())
+    files = DeviceImport(registry, checks, max_bytes=settings.import_max_body)
+    provisioning.add_routes(files.routes())
+    provisioning.add_routes(Admission(registry, checks, outlets, south.pipelines).routes())
     app.add_subapp("/iot", provisioning)
     app.router.add_get("/version", inspection.about)
     app.add_routes(south.routes)

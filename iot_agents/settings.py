@@ -86,6 +86,9 @@ class Settings:
             " broker."
         ),
     )
+    import_max_body: int = field(
+        default=33_554_432, metadata=_doc("Largest CSV file of devices taken, in bytes.")
+    )
     relax_template_validation: bool = field(
         default=False,
         metadata=_doc("Whether any character may stand in an `object_id`, as OPC UA needs it."),

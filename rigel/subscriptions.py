@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from broker.client import Client
+from rigel.ports import local
 from rigel.settings import Settings
 
 _FAILED: Final = 1
@@ -63,13 +64,7 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
 
 def broker_url(settings: Settings, given: str | None) -> str:
     """Return the broker that a command is about: the one given, or that of the settings."""
-    return given or f"http://{_host(settings.broker.host)}:{settings.broker.port}"
-
-
-def _host(host: str) -> str:
-    """Return where to call a broker that listens on an address."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
-    return local.get(host) or (f"[{host}]" if ":" in host else host)
+    return given or f"http://{local(settings.broker.host)}:{settings.broker.port}"
 
 
 def _print(lines: Iterator[str] | list[str]) -> None:

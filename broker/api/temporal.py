@@ -163,6 +163,7 @@ _ENTITIES = "/temporal/entities"
 _ENTITY = _ENTITIES + "/{entityId:[^/]+}"
 _ATTRS = _ENTITIES + "/{entityId:[^/]*}/attrs"
 _ATTR = _ATTRS + "/{attrId:[^/]*}"
+_INSTANCE = _ATTRS + "/{attrId:[^/]+}/{instanceId:[^/]+}"
 
 ROUTES = (
     Route(
@@ -180,19 +181,22 @@ ROUTES = (
     ),
     Route(
         "PATCH",
-        _ATTRS + "/{attrId:[^/]+}/{instanceId:[^/]+}",
+        _INSTANCE,
         update_attrs_temporal,
         "updateAttrsTemporal",
         _WRITE,
         slash=False,
     ),
-    Route(
-        "DELETE",
-        _ATTR + "/{instanceId:[^/]+}",
-        delete_attr_instance_temporal,
-        "deleteAttrInstanceTemporal",
-        _WRITE,
-        slash=False,
+    *(
+        Route(
+            "DELETE",
+            path,
+            delete_attr_instance_temporal,
+            "deleteAttrInstanceTemporal",
+            _WRITE,
+            slash=False,
+        )
+        for path in (_INSTANCE, _ATTR + "/{instanceId:[^/]+}")  # also without a name: that is 400
     ),
     Route("POST", _ENTITIES, upsert_temporal, "upsertTemporal", _WRITE),
     Route("GET", _ENTITIES, query_temporal, "queryTemporal", temporal_asking.QUERY),

@@ -132,8 +132,13 @@ def is_deletion(instance: Instance) -> bool:
 
 def deleted_instance(kind: str, at: str) -> Instance:
     """Return the instance that stands for the deletion of an attribute (clause 4.5.7)."""
+    return {**null_instance(kind), "deletedAt": at}
+
+
+def null_instance(kind: str) -> Instance:
+    """Return an instance of a kind whose value is null."""
     value = KINDS[kind].value
-    return {"type": kind, value: _NULLS.get(value, NGSI_LD_NULL), "deletedAt": at}
+    return {"type": kind, value: _NULLS.get(value, NGSI_LD_NULL)}
 
 
 def _read(
@@ -193,8 +198,7 @@ def _deleted(members: Mapping[str, Any], where: str) -> Instance:
     """Read an instance whose value is null; without a time it says that of its writing."""
     named = members.get("type")
     kind = named if isinstance(named, str) and named in KINDS else "Property"
-    value = KINDS[kind].value
-    instance: Instance = {"type": kind, value: _NULLS.get(value, NGSI_LD_NULL)}
+    instance = null_instance(kind)
     if "deletedAt" in members:
         instance["deletedAt"] = date_time(members["deletedAt"], f"{where}.deletedAt")
     return instance

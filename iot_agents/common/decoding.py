@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 from iot_agents.common.codecs.catalogue import Codecs
@@ -106,9 +105,8 @@ class Decoder:
         device = f"{codec.name} of {measure.device_id}"
         if self._devices.held(device) or self._scripts.held(codec.name):
             raise PayloadError(f"{codec.name}: not called for a minute, it took too long too often")
-        job = partial(codec.decode, *frame, received=measure.moment, variables=variables)
         try:
-            values = await codec.sandbox.run(job)
+            values = await codec.decode_received(*frame, measure.moment, variables)
         except TooSlow:
             self._devices.failed(device)
             self._scripts.failed(codec.name)

@@ -35,6 +35,8 @@ _OTHER = {FIVE: THREE, THREE: FIVE}
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _RECEIVE_MAXIMUM = 65_535
 _KEEP_ALIVE = 60
+# Nothing in taking a message has to wait, so others get a turn after that many.
+_TURN = 50
 # Far above what agents take: they refuse what is too large with a reason.
 _LARGEST_PACKET = 64 * 1024 * 1024
 
@@ -214,9 +216,11 @@ class MqttSource:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._acknowledge(connection, accepted), name="mqtt-acknowledge")
             while True:
-                for message in await connection.arrived():
+                for number, message in enumerate(await connection.arrived(), 1):
                     ticket = await self._accept(message.topic, message.payload)
                     await accepted.put((message.packet_id, ticket))
+                    if not number % _TURN:
+                        await asyncio.sleep(0)
 
     async def _acknowledge(
         self, connection: Connection, accepted: asyncio.Queue[_Accepted]

@@ -28,10 +28,12 @@ from iot_agents.common.mapping import model
 from iot_agents.common.measure import Measure, NotDurable, Outcome, Ticket
 from iot_agents.common.plans import Plan, Plans, Unusable
 from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
+from iot_agents.common.recognition import Caller
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
+from iot_agents.common.replays import Replays
 from iot_agents.common.spool import Entry, Spool, SpoolFull
-from iot_agents.common.waiting_room import Waiting, WaitingRoom
+from iot_agents.common.waiting_room import Kind, Waiting, WaitingRoom, Who
 
 _log = logging.getLogger(__name__)
 
@@ -67,11 +69,18 @@ class Pipeline:
         self._outlets = outlets
         self._counters = counters
         self._clock = clock
+        self.replays = Replays(outlets.waiting, self._find_way)
+        """What lets measures out of the waiting room."""
 
-    async def submit(self, measure: Measure, *, wait: bool = True) -> Ticket:
+    async def submit(
+        self, measure: Measure, *, known: Known | None = None, wait: bool = True
+    ) -> Ticket:
         """Take a measure; measures of a device keep the order of these calls.
 
+        What waits of a device that became known goes before.
+
         Args:
+            known: the device, where it has been recognized already.
             wait: wait for room when the spool is full, instead of raising.
 
         Raises:
@@ -82,10 +91,13 @@ class Pipeline:
             if wait:
                 await self._outlets.spool.room()
             try:
-                known = await self._registry.recognize(measure.caller)
+                if known is None:
+                    known = await self._registry.recognize(measure.caller)
+                if self._outlets.waiting.holds(who := Who.of(measure)):
+                    await self.replays.let_out(who, known)
                 return await self._find_way(measure, known)
             except (DeviceNotFound, GroupNotFound, AmbiguousDevice) as error:
-                return self._keep_waiting(measure, str(error))
+                return self.keep_waiting(measure, str(error))
             except sqlite3.Error as error:
                 raise NotDurable(f"the registry cannot be read: {error}") from error
             except SpoolFull:
@@ -106,6 +118,29 @@ class Pipeline:
         tenant = known.device.service
         return self.reject(measure.device_id, measure.raw, reason, tenant=tenant)
 
+    async def resume(self) -> None:
+        """Let out what waits of devices that were provisioned while the process was down."""
+        for who in self._outlets.waiting.unknown:
+            try:
+                await self.let_out(who)
+            except (DeviceNotFound, AmbiguousDevice):
+                continue
+            except (SpoolFull, NotDurable, sqlite3.Error) as error:
+                _log.warning("device %s: its measures wait on: %s", who.device_id, error)
+
+    async def let_out(self, who: Who, *, unknown_only: bool = True) -> int:
+        """Let what waits of a provisioned device go on, see `Replays.let_out`.
+
+        Raises:
+            DeviceNotFound: nobody has provisioned it.
+            AmbiguousDevice: several devices could be meant.
+            SpoolFull: some of it waits on.
+            NotDurable: likewise.
+            sqlite3.Error: likewise.
+        """
+        known = await self._registry.recognize(Caller(who.device_id, who.apikey))
+        return await self.replays.let_out(who, known, unknown_only=unknown_only)
+
     def reject(self, device: str, raw: bytes, reason: str, *, tenant: str = "") -> Ticket:
         """Put a message that cannot be used among the dead letters."""
         self._counters.rejected += 1
@@ -119,7 +154,7 @@ class Pipeline:
             return self._ignore(f"{measure.event}: no attribute of the device asks for it")
         mapping = plan.mapping or self._plans.find(plan, measure) or plan.remaining
         if mapping is None:
-            return self._keep_waiting(measure, "no mapping accepts this payload")
+            return self._keep_unmapped(measure)
         provisioned = mapping is plan.mapping or mapping is plan.remaining
         if provisioned:
             payload, decoded = await self._members(plan, measure), None
@@ -198,15 +233,16 @@ class Pipeline:
         self._counters.ignored += 1
         return Ticket(Outcome.IGNORED, reason=reason)
 
-    def _keep_waiting(self, measure: Measure, reason: str) -> Ticket:
-        waiting = Waiting(
-            measure.source.protocol,
-            measure.device_id,
-            self._now(),
-            measure.source.topic,
-            reason,
-            measure.raw,
-        )
+    def keep_waiting(self, measure: Measure, reason: str) -> Ticket:
+        """Put a measure of an unknown device into the waiting room."""
+        waiting = Waiting(measure, self._now(), reason)
+        return Ticket(Outcome.WAITING, self._outlets.waiting.add(waiting), reason)
+
+    def _keep_unmapped(self, measure: Measure) -> Ticket:
+        reason = "no mapping accepts this payload"
+        if measure.waited:
+            return Ticket(Outcome.WAITING, reason=reason)
+        waiting = Waiting(measure, self._now(), reason, Kind.UNMAPPED)
         return Ticket(Outcome.WAITING, self._outlets.waiting.add(waiting), reason)
 
     def _now(self) -> str:

@@ -285,6 +285,8 @@ async def test_devices_of_all_networks_are_served_side_by_side(tmp_path: Path) -
         async with asyncio.TaskGroup() as group:
             for case in cases:
                 group.create_task(_send_envelope(here, case))
+        # Each task waits for an acknowledgement, which may be that of another one.
+        await eventually(lambda: here.agents.metrics()["waiting"] == len(cases))
         async with here.http.get(f"{here.agents.url}/iot/waiting") as answer:
             (waiting,) = (await answer.json())["devices"]
 

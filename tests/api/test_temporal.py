@@ -187,8 +187,8 @@ async def test_a_history_is_deleted_and_the_entity_stays(api: Api) -> None:
 @pytest.mark.parametrize(
     ("query", "numbers"),
     [
-        ("type=Sensor&q=speed>4", [1]),
-        (f"type=Sensor&q=speed>4&timerel=before&timeAt={at(3)}", []),
+        ("type=Sensor&q=speed<4", [1]),
+        (f"type=Sensor&q=speed<4&timerel=after&timeAt={at(3)}", []),
         ("type=Sensor&q=speed==10", [2]),
         ("attrs=level", [1]),
         ("type=Sensor&id=urn:ngsi-ld:Sensor:2", [2]),

@@ -27,7 +27,8 @@ import msgspec
 
 from broker.core import moments
 from broker.core.events import AttributeChanged, EntityChanged
-from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL, Iri
+from broker.core.evolution import null_instance
+from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL
 from broker.core.vocabulary import KINDS
 from broker.store.sqlite.index_terms import Terms
 
@@ -70,12 +71,12 @@ DELETED: Final = 64
 COLUMNS: Final = "at, n, form, recorded, modified, value, rest"
 """What `read_instance` takes."""
 
-_BITS = 24
-_MASK = (1 << _BITS) - 1
+BITS: Final = 24
+_MASK = (1 << BITS) - 1
 _FORM = moments.COMMA | moments.DIGITS
 _NUMBERS = frozenset({float, int})
-_SIMPLE = frozenset({"type", "value", "createdAt", "modifiedAt", "observedAt"})
-_TIMES = frozenset({"createdAt", "modifiedAt", "observedAt"})
+_SIMPLE = frozenset({"type", "value", "createdAt", "modifiedAt", "observedAt", "datasetId"})
+_TIMES = frozenset({"createdAt", "modifiedAt", "deletedAt", "observedAt", "datasetId"})
 _LARGEST = 1 << 63
 _INSTANCE_ID = "urn:ngsi-ld:Instance:"
 
@@ -99,22 +100,22 @@ class Key(NamedTuple):
 
 def series_of(terms: Terms, cursor: sqlite3.Cursor, attribute: str, dataset_id: str) -> int:
     """Return the number of a series, giving its names numbers if they have none."""
-    number = terms.intern(cursor, attribute) << _BITS
-    if dataset_id == DEFAULT_INSTANCE:
-        return number
-    return number | (terms.intern(cursor, dataset_id) & _MASK)
+    return terms.intern(cursor, attribute) << BITS | dataset_number(terms, cursor, dataset_id)
+
+
+def dataset_number(terms: Terms, cursor: sqlite3.Cursor, dataset_id: str) -> int:
+    """Return the lower bits of a series in a dataset."""
+    return 0 if dataset_id == DEFAULT_INSTANCE else terms.intern(cursor, dataset_id) & _MASK
 
 
 def series_range(attribute: int) -> tuple[int, int]:
     """Return the first and the last series that an attribute can have."""
-    return attribute << _BITS, attribute << _BITS | _MASK
+    return attribute << BITS, attribute << BITS | _MASK
 
 
-def names_of(terms: Terms, series: int) -> tuple[Iri, str]:
-    """Return the attribute and the datasetId of a series."""
-    dataset = series & _MASK
-    attribute = Iri(terms.iri(series >> _BITS))
-    return attribute, terms.iri(dataset) if dataset else DEFAULT_INSTANCE
+def numbers_of(series: int) -> tuple[int, int]:
+    """Return the numbers of the attribute and the datasetId of a series."""
+    return series >> BITS, series & _MASK
 
 
 class History:
@@ -130,7 +131,7 @@ class History:
         at = moments.instant(event.at)
         intern, rows, version = self._terms.intern, self._rows, event.version
         for changed in event.attributes():
-            series = intern(cursor, changed.attribute) << _BITS
+            series = intern(cursor, changed.attribute) << BITS
             if changed.dataset_id != DEFAULT_INSTANCE:
                 series |= intern(cursor, changed.dataset_id) & _MASK
             before, after = changed.before, changed.after
@@ -177,13 +178,13 @@ class History:
     def _types_row(
         self, cursor: sqlite3.Cursor, seq: int, types: Sequence[str] | None, at: int, n: int
     ) -> HistoryRow:
-        series = self._terms.intern(cursor, TYPE) << _BITS
+        series = self._terms.intern(cursor, TYPE) << BITS
         type_set = None if types is None else self._terms.type_set(cursor, types)
         return seq, series, at, n, DELETED if types is None else 0, 0, None, type_set, None
 
     def note_scopes(self, cursor: sqlite3.Cursor, seq: int, scopes: Any, at: int, n: int) -> None:
         """Take down the scopes of an entity from an instant on; None is none (clause 4.5.6)."""
-        series = self._terms.intern(cursor, SCOPE) << _BITS
+        series = self._terms.intern(cursor, SCOPE) << BITS
         form = DELETED if scopes is None else OBSERVED | moments.MILLISECONDS
         value = NGSI_LD_NULL if scopes is None else scopes
         content = _encode({"type": "Property", "value": value})
@@ -234,7 +235,7 @@ def tombstone_row(seq: int, series: int, before: Instance, at: int, n: int) -> H
     """Return the row that says that an instance was deleted (clause 4.5.7)."""
     observed = before.get("observedAt")
     time = at if observed is None else max(at, moments.instant(observed))
-    value = _encode(deleted_instance(before.get("type", "Property")))
+    value = _encode(null_instance(before.get("type", "Property")))
     return seq, series, time, n, DELETED, at - time, None, value, None
 
 
@@ -291,17 +292,6 @@ def read_value(value: Any) -> tuple[str, Any]:
         kind = instance["type"]
         return kind, instance[KINDS[kind].value]
     return "Property", value
-
-
-def deleted_instance(kind: str) -> dict[str, Any]:
-    """Return the instance that stands for the deletion of an attribute (clause 4.5.7)."""
-    member = KINDS[kind].value
-    nulls: dict[str, Any] = {
-        "languageMap": {"@none": NGSI_LD_NULL},
-        "valueList": [NGSI_LD_NULL],
-        "objectList": [NGSI_LD_NULL],
-    }
-    return {"type": kind, member: nulls.get(member, NGSI_LD_NULL)}
 
 
 def instance_id(key: Key) -> str:

@@ -1,8 +1,9 @@
 """The parent's side of the process in which scripts run.
 
-One call at a time. A script that takes too long loses the process, which is started again for the
-next call; the scripts that were loaded are loaded again when they are called. Calls block, so that
-tools can use them as they are; `Sandbox.run` makes them in a thread, in their order.
+One call at a time, in the order they are made. A script that takes too long loses the process,
+which is started again for the next call; scripts are loaded again when they are called there.
+`call` waits in place, for tools; `run` lets the event loop go on. Each has a process of its own,
+started with its first call.
 """
 
 from __future__ import annotations
@@ -15,20 +16,18 @@ import select
 import struct
 import subprocess
 import sys
-import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar, cast
-
-T = TypeVar("T")
+from typing import IO, Any, Final, cast
 
 _WORKER: Final = Path(__file__).with_name("sandbox_worker.py")
 _LENGTH: Final = struct.Struct(">I")
 _LONGEST_ANSWER: Final = 1 << 20
+_READ_AT_ONCE: Final = 1 << 16
+_SOON_MILLISECONDS: Final = 1
 _ADDRESS_SPACE: Final = 512 << 20
 
 
@@ -69,77 +68,86 @@ class Script:
         object.__setattr__(self, "digest", hashlib.sha256(self.source.encode()).hexdigest())
 
 
+@dataclass(frozen=True, slots=True)
+class ScriptCall:
+    """A call of the first of some functions that a script has."""
+
+    script: Script
+    functions: Sequence[str]
+    given: Mapping[str, Any]
+
+
 class Sandbox:
-    """Runs functions of scripts; the process starts with the first call and ends with `close`."""
+    """Runs functions of scripts until it is closed."""
 
     def __init__(self, limits: SandboxLimits | None = None) -> None:
         self._limits = limits or SandboxLimits()
-        self._lock = threading.Lock()
+        self._turn = asyncio.Lock()
+        self._waited_for: _Worker | None = None
         self._worker: _Worker | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox")
-        self.restarts = -1
-        """How often the process had to be started again."""
+        self.restarts = 0
+        """How often a process had to be ended."""
 
-    async def run(self, job: Callable[[], T]) -> T:
-        """Run a job that calls scripts in the sandbox's thread; jobs run in their order."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
-
-    def call(
-        self, script: Script, functions: Sequence[str], given: Mapping[str, Any]
-    ) -> tuple[str, Any]:
-        """Call the first of some functions that a script has.
+    def call(self, call: ScriptCall) -> tuple[str, Any]:
+        """Make a call and wait for it.
 
         Returns:
-            The function's name and what it returned, as JSON has it.
+            The name of the function that was there, and what it returned, as JSON has it.
 
         Raises:
             ScriptTimedOut: it took too long.
             ScriptFailed: it threw, grew too large, or has none of the functions.
         """
-        request = ["call", script.digest, list(functions), json.dumps(given), self._limits.seconds]
-        with self._lock:
-            answer = self._ask(script, request)
-        if answer[0] == "error":
-            kind = ScriptTimedOut if "interrupted" in answer[1] else ScriptFailed
-            raise kind(f"{script.name}: {_named(answer[1])}")
-        _, result, name = answer
-        return name, None if result is None else json.loads(result)
+        worker = self._waited_for = self._ready(self._waited_for)
+        try:
+            answers = worker.messages(call, self._limits.seconds)
+            message = next(answers)
+            while True:
+                message = answers.send(worker.ask(message, self._limits.patience))
+        except StopIteration as end:
+            return _result(call, end.value)
+        except (TimeoutError, OSError, EOFError, ValueError) as error:
+            raise self._lost(worker, call, error) from error
+
+    async def run(self, call: ScriptCall) -> tuple[str, Any]:
+        """Make a call while the event loop goes on; see `call`."""
+        async with self._turn:
+            worker = self._worker = self._ready(self._worker)
+            try:
+                answers = worker.messages(call, self._limits.seconds)
+                message = next(answers)
+                while True:
+                    async with asyncio.timeout(self._limits.patience):
+                        answer = await worker.answer(message)
+                    message = answers.send(answer)
+            except StopIteration as end:
+                return _result(call, end.value)
+            except asyncio.CancelledError:
+                # Its answer would be taken for that of the next call.
+                worker.end()
+                raise
+            except (TimeoutError, OSError, EOFError, ValueError) as error:
+                raise self._lost(worker, call, error) from error
 
     def close(self) -> None:
-        """End the process and the thread; a call that runs fails."""
-        if self._worker is not None:
-            self._worker.kill()
-        self._thread.shutdown()
-        with self._lock:
-            self._end()
+        """End the processes."""
+        for worker in (self._worker, self._waited_for):
+            if worker is not None:
+                worker.end()
 
-    def _ask(self, script: Script, request: list[Any]) -> list[Any]:
-        try:
-            worker = self._running()
-            if script.digest not in worker.loaded:
-                answer = worker.ask(["load", script.digest, script.source], self._limits.patience)
-                if answer[0] == "error":
-                    return answer
-                worker.loaded.add(script.digest)
-            return worker.ask(request, self._limits.patience)
-        except TimeoutError as error:
-            self._end()
-            raise ScriptTimedOut(f"{script.name}: stopped, it did not come to an end") from error
-        except (OSError, EOFError, ValueError) as error:
-            self._end()
-            raise ScriptFailed(f"{script.name}: the process that ran it ended") from error
+    def _ready(self, worker: _Worker | None) -> _Worker:
+        if worker is not None and worker.alive:
+            return worker
+        if worker is not None:
+            worker.end()
+        return _Worker(self._limits)
 
-    def _running(self) -> _Worker:
-        if self._worker is None or not self._worker.alive:
-            self._end()
-            self._worker = _Worker(self._limits)
-            self.restarts += 1
-        return self._worker
-
-    def _end(self) -> None:
-        if self._worker is not None:
-            self._worker.end()
-            self._worker = None
+    def _lost(self, worker: _Worker, call: ScriptCall, error: Exception) -> ScriptFailed:
+        worker.end()
+        self.restarts += 1
+        if isinstance(error, TimeoutError):
+            return ScriptTimedOut(f"{call.script.name}: stopped, it did not come to an end")
+        return ScriptFailed(f"{call.script.name}: the process that ran it ended")
 
 
 class _Worker:
@@ -160,16 +168,33 @@ class _Worker:
         )
         self._input = cast("IO[bytes]", self._process.stdin).fileno()
         self._output = cast("IO[bytes]", self._process.stdout).fileno()
-        self.loaded: set[str] = set()
+        self._poll = select.poll()
+        self._poll.register(self._output, select.POLLIN)
+        self._buffer = bytearray()
+        self._loaded: set[str] = set()
         self._finalizer = weakref.finalize(self, _kill, self._process)
 
     @property
     def alive(self) -> bool:
-        """Whether the process has not ended by itself."""
-        return self._process.poll() is None
+        """Whether the process runs."""
+        return self._finalizer.alive and self._process.poll() is None
 
-    def ask(self, request: list[Any], patience: float) -> list[Any]:
-        """Send a message and return its answer.
+    def messages(
+        self, call: ScriptCall, seconds: float
+    ) -> Generator[list[Any], list[Any], list[Any]]:
+        """Yield the messages a call takes, be sent their answers, and return the last one."""
+        script = call.script
+        if script.digest not in self._loaded:
+            answer = yield ["load", script.digest, script.source]
+            if answer[0] == "error":
+                return answer
+            self._loaded.add(script.digest)
+        return (
+            yield ["call", script.digest, list(call.functions), json.dumps(call.given), seconds]
+        )
+
+    def ask(self, message: list[Any], patience: float) -> list[Any]:
+        """Send a message and wait for its answer.
 
         Raises:
             TimeoutError: there is none.
@@ -178,41 +203,77 @@ class _Worker:
             ValueError: the answer makes no sense.
         """
         until = time.monotonic() + patience
-        body = json.dumps(request).encode()
-        _write_all(self._input, _LENGTH.pack(len(body)) + body)
-        (length,) = _LENGTH.unpack(self._read(_LENGTH.size, until))
-        if length > _LONGEST_ANSWER:
-            raise ValueError("an answer without a bound")
-        answer: list[Any] = json.loads(self._read(length, until))
+        self._send(message)
+        while (answer := self._complete()) is None:
+            left = until - time.monotonic()
+            if left <= 0 or not self._poll.poll(left * 1000):
+                raise TimeoutError
+            self._read()
         return answer
 
-    def kill(self) -> None:
-        """End the process; who waits for its answer sees that."""
-        self._process.kill()
+    async def answer(self, message: list[Any]) -> list[Any]:
+        """Send a message and return its answer; see `ask`, but for the time.
+
+        Most answers come sooner than the event loop could go round.
+        """
+        self._send(message)
+        if self._poll.poll(_SOON_MILLISECONDS):
+            self._read()
+            if (at_once := self._complete()) is not None:
+                return at_once
+        return await self._later()
+
+    async def _later(self) -> list[Any]:
+        """Return the answer to the last message when it has come."""
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[list[Any]] = loop.create_future()
+
+        def readable() -> None:
+            try:
+                self._read()
+                answer = self._complete()
+            except (OSError, EOFError, ValueError) as error:
+                loop.remove_reader(self._output)
+                if not came.done():
+                    came.set_exception(error)
+            else:
+                if answer is not None and not came.done():
+                    came.set_result(answer)
+
+        loop.add_reader(self._output, readable)
+        try:
+            return await came
+        finally:
+            loop.remove_reader(self._output)
 
     def end(self) -> None:
-        """End the process and close what leads to it."""
+        """End the process."""
         self._finalizer()
 
-    def _read(self, length: int, until: float) -> bytes:
-        parts = bytearray()
-        poll = select.poll()
-        poll.register(self._output, select.POLLIN)
-        while len(parts) < length:
-            left = until - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                raise TimeoutError
-            part = os.read(self._output, length - len(parts))
-            if not part:
-                raise EOFError
-            parts += part
-        return bytes(parts)
+    def _send(self, message: list[Any]) -> None:
+        body = json.dumps(message).encode()
+        view = memoryview(_LENGTH.pack(len(body)) + body)
+        while view:
+            view = view[os.write(self._input, view) :]
 
+    def _read(self) -> None:
+        part = os.read(self._output, _READ_AT_ONCE)
+        if not part:
+            raise EOFError
+        self._buffer += part
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    def _complete(self) -> list[Any] | None:
+        """Return the answer in what was read, None while it is not complete."""
+        if len(self._buffer) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        if length > _LONGEST_ANSWER:
+            raise ValueError("an answer without a bound")
+        if len(self._buffer) < _LENGTH.size + length:
+            return None
+        answer: list[Any] = json.loads(bytes(self._buffer[_LENGTH.size :]))
+        self._buffer.clear()
+        return answer
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -223,5 +284,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
-def _named(error: str) -> str:
-    return "stopped, it takes too long" if "interrupted" in error else error
+def _result(call: ScriptCall, answer: list[Any]) -> tuple[str, Any]:
+    name = call.script.name
+    if answer[0] == "error":
+        if "interrupted" in answer[1]:
+            raise ScriptTimedOut(f"{name}: stopped, it takes too long")
+        raise ScriptFailed(f"{name}: {answer[1]}")
+    _, result, function = answer
+    return function, None if result is None else json.loads(result)

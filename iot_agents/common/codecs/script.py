@@ -2,7 +2,6 @@
 
     decodeUplink({bytes, fPort, recvTime, variables})  → {data, warnings, errors}
     encodeDownlink({data, fPort, variables})           → {bytes, fPort, warnings, errors}
-    decodeDownlink({bytes, fPort, variables})          → {data, warnings, errors}
 
 A script without `decodeUplink` may have the older `Decode(fPort, bytes, variables)` or
 `Decoder(bytes, port)`, and likewise `Encode` and `Encoder`, which return data or bytes alone. It
@@ -12,27 +11,34 @@ runs in the sandbox only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
 from iot_agents.common.codecs.documents import members_of
 from iot_agents.common.codecs.interface import PayloadError, TooSlow
-from iot_agents.common.codecs.sandbox import Sandbox, Script, ScriptFailed, ScriptTimedOut
+from iot_agents.common.codecs.sandbox import (
+    Sandbox,
+    Script,
+    ScriptCall,
+    ScriptFailed,
+    ScriptTimedOut,
+)
 
 _log = logging.getLogger(__name__)
 _UPLINK: Final = ("decodeUplink", "Decode", "Decoder")
 _DOWNLINK: Final = ("encodeDownlink", "Encode", "Encoder")
-_MODERN: Final = frozenset(("decodeUplink", "encodeDownlink", "decodeDownlink"))
+_MODERN: Final = frozenset(("decodeUplink", "encodeDownlink"))
 _LONGEST_FRAME: Final = 242
 _LARGEST_PORT: Final = 223
 
 
 class ScriptCodec:
-    """A script, called in a sandbox; its calls block."""
+    """A script and the sandbox it runs in."""
 
     def __init__(self, sandbox: Sandbox, script: Script) -> None:
-        self.sandbox = sandbox
+        self._sandbox = sandbox
         self._script = script
 
     @property
@@ -40,13 +46,13 @@ class ScriptCodec:
         """The script's name."""
         return self._script.name
 
-    def decode(
-        self,
-        data: bytes,
-        port: int | None = None,
-        *,
-        received: datetime | None = None,
-        variables: Mapping[str, Any] | None = None,
+    def decode(self, data: bytes, port: int | None = None) -> Mapping[str, Any]:
+        """Return the values the script makes of bytes, and wait for them; see `Codec`."""
+        with _translated():
+            return self._data(*self._sandbox.call(self._uplink(data, port, None, {})))
+
+    async def decode_received(
+        self, data: bytes, port: int | None, received: datetime, variables: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Return the values the script makes of bytes; see `Codec`.
 
@@ -54,23 +60,11 @@ class ScriptCodec:
             received: when the network had them.
             variables: what is provisioned of the device for its codec.
         """
-        given: dict[str, Any] = {"bytes": list(data), "fPort": port, "variables": variables or {}}
-        if received is not None:
-            given["recvTime"] = int(received.timestamp() * 1000)
-        return self._data(*self._call(_UPLINK, given))
+        with _translated():
+            call = self._uplink(data, port, received, variables)
+            return self._data(*await self._sandbox.run(call))
 
-    def decode_downlink(
-        self, data: bytes, port: int, variables: Mapping[str, Any] | None = None
-    ) -> Mapping[str, Any]:
-        """Return the values the script makes of the bytes of a downlink.
-
-        Raises:
-            PayloadError: it cannot.
-        """
-        given = {"bytes": list(data), "fPort": port, "variables": variables or {}}
-        return self._data(*self._call(("decodeDownlink",), given))
-
-    def encode(
+    async def encode(
         self, values: Mapping[str, Any], port: int | None, variables: Mapping[str, Any]
     ) -> tuple[bytes, int | None]:
         """Return the bytes the script makes of the values of a downlink, and the port for them.
@@ -79,7 +73,9 @@ class ScriptCodec:
             PayloadError: it cannot.
         """
         given = {"data": values, "fPort": port, "variables": variables}
-        name, result = self._call(_DOWNLINK, given)
+        with _translated():
+            call = ScriptCall(self._script, _DOWNLINK, given)
+            name, result = await self._sandbox.run(call)
         if name in _MODERN:
             members = self._members(name, result)
             result, port = members.get("bytes"), _port(members.get("fPort"), port, self.name)
@@ -91,13 +87,13 @@ class ScriptCodec:
             )
         return bytes(int(each) for each in result), port
 
-    def _call(self, functions: Sequence[str], given: Mapping[str, Any]) -> tuple[str, Any]:
-        try:
-            return self.sandbox.call(self._script, functions, given)
-        except ScriptTimedOut as error:
-            raise TooSlow(str(error)) from error
-        except ScriptFailed as error:
-            raise PayloadError(str(error)) from error
+    def _uplink(
+        self, data: bytes, port: int | None, received: datetime | None, variables: Mapping[str, Any]
+    ) -> ScriptCall:
+        given: dict[str, Any] = {"bytes": list(data), "fPort": port, "variables": variables}
+        if received is not None:
+            given["recvTime"] = int(received.timestamp() * 1000)
+        return ScriptCall(self._script, _UPLINK, given)
 
     def _data(self, name: str, result: Any) -> Mapping[str, Any]:
         data = self._members(name, result).get("data") if name in _MODERN else result
@@ -115,6 +111,16 @@ class ScriptCodec:
         if warnings := result.get("warnings"):
             _log.debug("%s: %s", self.name, _joined(warnings))
         return result
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ScriptTimedOut as error:
+        raise TooSlow(str(error)) from error
+    except ScriptFailed as error:
+        raise PayloadError(str(error)) from error
 
 
 def _joined(texts: Any) -> str:

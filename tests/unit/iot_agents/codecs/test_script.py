@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits, Script
 from iot_agents.common.codecs.script import ScriptCodec
 
 FRAME = bytes((1, 2))
+NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
 GOOD = "function decodeUplink(input) { return {data: {t: input.bytes[0]}}; }"
 
 
@@ -47,13 +49,13 @@ def test_every_shape_of_script_decodes(sandbox: Sandbox, source: str) -> None:
     assert codec(sandbox, source).decode(FRAME, 7) == {"n": 2, "port": 7}
 
 
-def test_a_script_sees_the_time_and_the_devices_variables(sandbox: Sandbox) -> None:
+async def test_a_script_sees_the_time_and_the_devices_variables() -> None:
     source = """function decodeUplink({recvTime, variables}) {
       return {data: {at: recvTime.toISOString(), depth: variables.depth, gone: null}};
     }"""
-    received = datetime(2026, 3, 1, 8, tzinfo=UTC)
 
-    values = codec(sandbox, source).decode(FRAME, 1, received=received, variables={"depth": 30})
+    with closing(Sandbox()) as sandbox:
+        values = await codec(sandbox, source).decode_received(FRAME, 1, NOW, {"depth": 30})
 
     assert values == {"at": "2026-03-01T08:00:00.000Z", "depth": 30}
 
@@ -135,22 +137,56 @@ def test_a_script_that_loops_is_stopped(sandbox: Sandbox, source: str) -> None:
     assert codec(sandbox, GOOD).decode(FRAME, 1) == {"t": 1}
 
 
+# The engine does not look at the time inside its own sorting.
+SORTING = """function decodeUplink() {
+  const a = Array.from({length: 3e5}, (_, i) => (i * 7919) % 100003);
+  for (;;) a.sort();
+}"""
+IMPATIENT = SandboxLimits(seconds=60, patience=0.5, memory=64 << 20)
+
+
 def test_a_process_that_does_not_answer_is_ended_and_started_again() -> None:
-    # The engine does not look at the time inside its own sorting.
-    source = """function decodeUplink() {
-      const a = Array.from({length: 3e5}, (_, i) => (i * 7919) % 100003);
-      for (;;) a.sort();
-    }"""
-    limits = SandboxLimits(seconds=60, patience=0.5, memory=64 << 20)
-    with closing(Sandbox(limits)) as sandbox:
+    with closing(Sandbox(IMPATIENT)) as sandbox:
         good = codec(sandbox, GOOD)
         good.decode(FRAME, 1)
 
         with pytest.raises(TooSlow, match="did not come to an end"):
-            codec(sandbox, source).decode(FRAME, 1)
+            codec(sandbox, SORTING).decode(FRAME, 1)
 
         assert good.decode(FRAME, 1) == {"t": 1}
         assert sandbox.restarts == 1
+
+
+async def test_while_a_script_runs_the_event_loop_goes_on_and_calls_keep_their_order() -> None:
+    order: list[str] = []
+
+    async def run(name: str, source: str) -> None:
+        try:
+            await codec(box, source).decode_received(FRAME, 1, NOW, {})
+        except PayloadError:
+            name += " failed"
+        order.append(name)
+
+    with closing(Sandbox(IMPATIENT)) as box:
+        async with asyncio.TaskGroup() as group:
+            for name, source in (("first", GOOD), ("sorting", SORTING), ("last", GOOD)):
+                group.create_task(run(name, source))
+            order.append("loop")
+
+    assert order == ["loop", "first", "sorting failed", "last"]
+    assert box.restarts == 1
+
+
+async def test_a_call_that_is_given_up_does_not_answer_the_next_one() -> None:
+    with closing(Sandbox(SandboxLimits(seconds=60))) as sandbox:
+        loop = codec(sandbox, "function decodeUplink() { while (true); }")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await loop.decode_received(FRAME, 1, NOW, {})
+
+        values = await codec(sandbox, GOOD).decode_received(FRAME, 1, NOW, {})
+
+    assert values == {"t": 1}
 
 
 def test_a_script_finds_no_way_out_and_cannot_spoil_the_next_one(sandbox: Sandbox) -> None:
@@ -182,10 +218,9 @@ def test_a_script_finds_no_way_out_and_cannot_spoil_the_next_one(sandbox: Sandbo
     ],
     ids=["TS013", "without a port", "Encode", "Encoder"],
 )
-def test_a_script_encodes_downlinks(
-    sandbox: Sandbox, source: str, sent: tuple[bytes, int | None]
-) -> None:
-    assert codec(sandbox, source).encode({"open": True}, 5, {}) == sent
+async def test_a_script_encodes_downlinks(source: str, sent: tuple[bytes, int | None]) -> None:
+    with closing(Sandbox()) as sandbox:
+        assert await codec(sandbox, source).encode({"open": True}, 5, {}) == sent
 
 
 @pytest.mark.parametrize(
@@ -201,19 +236,11 @@ def test_a_script_encodes_downlinks(
         ("null", "returned no object"),
     ],
 )
-def test_a_downlink_that_cannot_be_sent_says_why(
-    sandbox: Sandbox, returned: str, reason: str
-) -> None:
+async def test_a_downlink_that_cannot_be_sent_says_why(returned: str, reason: str) -> None:
     source = f"function encodeDownlink() {{ return {returned}; }}"
 
-    with pytest.raises(PayloadError, match=reason):
-        codec(sandbox, source).encode({}, 5, {})
-
-
-def test_a_script_says_what_a_downlink_means(sandbox: Sandbox) -> None:
-    source = "function decodeDownlink({bytes}) { return {data: {open: bytes[0] === 1}}; }"
-
-    assert codec(sandbox, source).decode_downlink(b"\x01", 5) == {"open": True}
+    with closing(Sandbox()) as sandbox, pytest.raises(PayloadError, match=reason):
+        await codec(sandbox, source).encode({}, 5, {})
 
 
 def test_scripts_are_found_in_the_nearest_directory(tmp_path: Path) -> None:
