@@ -46,7 +46,7 @@ async def import_instances(request: Request) -> web.Response:
     """POST /temporal/instances."""
     ld_context = await request.ld_context()
     lines = _lines(request.raw.content)
-    read = past_rows.read_json
+    read: past_rows.Read = past_rows.read_json
     if request.content_type == media.CSV:
         _, header = await anext(lines, (1, ""))
         read = past_rows.csv_reader(header)
