@@ -49,7 +49,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "georel": ("Relation to the reference geometry, such as near;maxDistance==500.", _TEXT),
     "id": ("Ids of entities, by comma.", _TEXT),
     "idPattern": ("Regular expression for ids.", _TEXT),
-    "instances": ("Instances to serve for each entity, on average (extension).", _number(1)),
+    "instances": ("Instances to serve of each attribute (extension).", _number(1)),
     "join": ("How to bring linked entities along: inline, flat or @none (4.5.23).", _TEXT),
     "joinLevel": ("How many relationships to follow.", _number(1, 10)),
     "jsonKeys": ("Attributes whose values are opaque JSON.", _TEXT),

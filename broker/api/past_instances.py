@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import LineTooLong
 
 from broker.api import answers, media, temporal_asking
 from broker.api.request import Request
@@ -48,8 +49,8 @@ async def import_instances(request: Request) -> web.Response:
     lines = _lines(request.raw.content)
     read: past_rows.Read = past_rows.read_json
     if request.content_type == media.CSV:
-        _, header = await anext(lines, (1, ""))
-        read = past_rows.csv_reader(header)
+        first = await anext(lines, None)
+        read = past_rows.csv_reader("" if first is None else first[1])
     taken = _Taken()
     async for piece in _pieces(lines, read, taken):
         errors = await operations.import_instances(
@@ -71,7 +72,9 @@ async def _lines(content: StreamReader) -> AsyncIterator[tuple[int, str]]:
     for number in count(1):
         try:
             line = (await content.readline()).decode()
-        except ValueError as error:  # includes what is not UTF-8
+        except LineTooLong as error:
+            raise BadRequestData(f"line {number}: too long") from error
+        except UnicodeDecodeError as error:
             raise BadRequestData(f"line {number}: {error}") from error
         if not line:
             return
@@ -104,10 +107,10 @@ async def export_instances(request: Request) -> web.StreamResponse:
     pieces = operations.export_instances(
         request.broker, request.tenant, asked.query, asked.selection
     )
-    first = await anext(pieces, ())  # before the headers, so that an error is still one
+    first = await anext(pieces, None)  # before the headers, so that an error is still one
     response = web.StreamResponse(headers={"Content-Type": request.accept})
     await response.prepare(request.raw)
-    await response.write(header + _written(first, ld_context, write))
+    await response.write(header + _written(first or (), ld_context, write))
     async for piece in pieces:
         await response.write(_written(piece, ld_context, write))
     await response.write_eof()

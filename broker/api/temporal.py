@@ -12,7 +12,7 @@ from broker.api.request import Request
 from broker.api.routes import Route
 from broker.api.temporal_asking import Asked
 from broker.core import evolution_forms, moments
-from broker.core.errors import InvalidRequest
+from broker.core.errors import InvalidRequest, ResourceNotFound
 from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
 from broker.operations import temporal as operations
@@ -54,6 +54,8 @@ async def retrieve_temporal(request: Request) -> web.Response:
         request.broker, request.tenant, entity_id, asked.selection
     )
     document = evolution_forms.render(page.evolutions[0], ld_context, asked.form)
+    if not document:
+        raise ResourceNotFound(f"the history of {entity_id} has none of the members asked for")
     response = answers.document(request, document, ld_context)
     return _cut(response, page, asked)
 
@@ -196,7 +198,7 @@ ROUTES = (
             _WRITE,
             slash=False,
         )
-        for path in (_INSTANCE, _ATTR + "/{instanceId:[^/]+}")  # also without a name: that is 400
+        for path in (_INSTANCE, _ATTR + "/{instanceId:[^/]*}")  # without a name or an id: 400
     ),
     Route("POST", _ENTITIES, upsert_temporal, "upsertTemporal", _WRITE),
     Route("GET", _ENTITIES, query_temporal, "queryTemporal", temporal_asking.QUERY),

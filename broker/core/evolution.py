@@ -3,11 +3,13 @@
 The expanded form is a plain dict:
 
     {"id": iri, "type": [iri, …], "scope"?: [instance, …],
-     "attributes": {attribute iri: [instance, …], …}}
+     "attributes": {attribute iri: [instance, …], …},
+     "beyond"?: {attribute iri: kind, …}}
 
 An instance is that of `core.entity` with its `datasetId`, unless it is the default one, and its
 `instanceId`. One that stands for a deletion has a null for its value, and `deletedAt`. Those of
-`scope` are Properties with an array of scopes.
+`scope` are Properties with an array of scopes. What is `beyond` has instances that were asked for,
+and all of them are cut off from the answer (clause 6.3.10).
 """
 
 from __future__ import annotations

@@ -125,11 +125,15 @@ async def retrieve_temporal(
     """Return the evolution of an entity (clause 5.7.3).
 
     Raises:
-        ResourceNotFound: the entity has no history.
+        ResourceNotFound: the entity has no history, or nothing of what is selected.
     """
     page = await broker.temporal.evolution(tenant, entity_id, selection)
     if not page.evolutions:
         raise ResourceNotFound(f"there is no history of an entity {entity_id}")
+    evolution = page.evolutions[0]
+    narrowed = selection.attributes is not None or selection.window.relation is not None
+    if narrowed and not evolution["attributes"] and "scope" not in evolution:
+        raise ResourceNotFound(f"the history of {entity_id} has nothing of what is asked for")
     return page
 
 

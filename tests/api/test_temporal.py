@@ -95,11 +95,37 @@ async def test_more_instances_than_a_page_has_are_cut_in_time(api: Api) -> None:
 
     assert (page.status, whole.status) == (206, 200)
     shown = page.body["speed"]
-    assert 20 <= len(shown) < 40
+    assert len(shown) == 15
     first, last = page.headers["Content-Range"].removeprefix("date-time ").split("Z-")
     assert first.startswith("2026-05-01T10:00:00")
     assert last.removesuffix("Z/*")[:19] == shown[-1]["observedAt"][:19]
     assert len(whole.body["speed"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "near"),
+    [("normalized", []), ("temporalValues", {"type": "Relationship", "objects": []})],
+)
+async def test_what_is_wholly_beyond_the_cut_is_named(api: Api, options: str, near: Any) -> None:
+    late = {"type": "Relationship", "object": "urn:a:1", "observedAt": at(59)}
+    await api("POST", PATH, entity(1, speed=series(*range(40)), near=[late]))
+
+    assert (await api("GET", f"{ONE}?options={options}")).body["near"] == near
+
+
+async def test_an_answer_goes_on_where_it_was_cut(api: Api) -> None:
+    await api("POST", PATH, entity(1, speed=series(*range(40)), level=series(*range(20))))
+
+    found: dict[str, Any] = {}
+    start = "2000-01-01T00:00:00Z"
+    status = 206
+    while status == 206:
+        page = await api("GET", f"{ONE}?timerel=after&timeAt={start}")
+        status = page.status
+        found |= {one["observedAt"]: one["value"] for one in page.body["speed"]}
+        start = page.headers.get("Content-Range", "").rpartition("Z-")[2].partition("/")[0]
+
+    assert list(found.values()) == list(range(40))
 
 
 async def test_the_last_instance_of_many_entities_is_not_cut(api: Api) -> None:
