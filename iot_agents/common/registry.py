@@ -33,6 +33,8 @@ class Registry:
         self._cache: dict[tuple[str, str], Known] = {}
         self._version = -1
         self._checked = float("-inf")
+        self._changes = 0
+        self._watching: list[asyncio.Event] = []
 
     @classmethod
     @asynccontextmanager
@@ -155,9 +157,30 @@ class Registry:
             partial(rows.groups, service=service, path=path, limit=limit, offset=offset)
         )
 
+    async def commanding_groups(self) -> Sequence[ServiceGroup]:
+        """Return the groups that have commands."""
+        return await self._database.submit(rows.commanding_groups)
+
+    async def commanded(self, after: int, limit: int) -> tuple[int, Sequence[Known]]:
+        """Return a page of the devices that have commands; see `registry_rows.commanded`."""
+        return await self._database.submit(partial(rows.commanded, after=after, limit=limit))
+
+    def watch(self) -> asyncio.Event:
+        """Return an event that is set with every change made here; whoever waits clears it."""
+        event = asyncio.Event()
+        self._watching.append(event)
+        return event
+
+    async def generation(self) -> int:
+        """Return a number that is another one after any change, whoever made it."""
+        return self._changes + await self._database.submit(rows.data_version)
+
     async def _change(self, job: Callable[[sqlite3.Connection], None]) -> None:
         await self._database.submit(job)
         self._cache.clear()
+        self._changes += 1
+        for event in self._watching:
+            event.set()
 
     async def _drop_stale(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -105,6 +105,31 @@ def by_entity(connection: sqlite3.Connection, *, service: str, entity_id: str) -
     return found[0] if len(found) == 1 else None
 
 
+def commanding_groups(connection: sqlite3.Connection) -> list[ServiceGroup]:
+    """Return the groups that have commands."""
+    rows = connection.execute("SELECT document FROM service_group ORDER BY seq").fetchall()
+    groups = [_decode_group(document) for (document,) in rows]
+    return [group for group in groups if group.commands]
+
+
+def commanded(connection: sqlite3.Connection, *, after: int, limit: int) -> tuple[int, list[Known]]:
+    """Return devices that have commands, of those numbered above `after`.
+
+    Returns:
+        The number to go on after, 0 when these were the last; and the devices.
+    """
+    rows = connection.execute(
+        "SELECT seq, document FROM device WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+    ).fetchall()
+    found = []
+    for _, document in rows:
+        device = _decode_device(document)
+        known = Known(device, in_force(device, _group_of(connection, device)))
+        if known.in_force["commands"]:
+            found.append(known)
+    return (rows[-1][0] if len(rows) == limit else 0), found
+
+
 def _group_of(
     connection: sqlite3.Connection, device: Device, apikey: str = ""
 ) -> ServiceGroup | None:
