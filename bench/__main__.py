@@ -24,6 +24,7 @@ from aiohttp import ClientSession
 
 from bench.city import TYPE, spots
 from bench.load import LOAD_CORE, free_port, process, resident_mib, wrk
+from bench.matching import matching
 from bench.notify import notified
 
 _JSON = {"Content-Type": "application/json"}
@@ -175,6 +176,45 @@ def _depth(bench: Bench) -> None:
     )
 
 
+def _subscribed(bench: Bench) -> None:
+    """Compare the rate of updates with nobody listening and with one subscriber to all of them."""
+    script = "BARE = false" + _PATCH
+    port = free_port()
+    receiver = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, "-m", "bench.receiver", str(port)]
+    with process(command, receiver, core=LOAD_CORE):
+        alone = wrk(bench.url, seconds=bench.seconds, script=script, workdir=bench.workdir)
+        subscription = asyncio.run(_subscribe(bench.url, receiver))
+        told = wrk(bench.url, seconds=bench.seconds, script=script, workdir=bench.workdir)
+        arrived = int(asyncio.run(_get(receiver)))
+        asyncio.run(_delete(bench.url + subscription))
+    share, kept = told.rate / alone.rate, arrived / (told.rate * bench.seconds)
+    bench.row(
+        "PATCH with a subscriber to all",
+        f"{share:.2f} of without ({told.rate:,.0f} of {alone.rate:,.0f}/s),"
+        f" {min(kept, 1):.0%} delivered at once",
+        "0.60",
+        met=share >= 0.6,
+    )
+
+
+def _matching(bench: Bench) -> None:
+    found = matching(100_000)
+    bench.row(
+        "(change, subscription) pairs matched",
+        f"{found.pairs:,.0f}/s",
+        "50,000/s",
+        met=found.pairs >= 50_000,
+    )
+    more = found.many - found.few
+    bench.row(
+        "a change among 100,000 subscriptions, one matches",
+        f"{found.many:.0f} µs ({more:+.0f} µs beside one alone)",
+        "5 µs more",
+        met=more <= 5,
+    )
+
+
 def _notifications(bench: Bench) -> None:
     result = asyncio.run(notified(bench.url, seconds=bench.seconds, rate=1000))
     bench.row(
@@ -193,6 +233,8 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "post": _write("POST /entities", _POST, 0.15),
     "upsert": _upsert,
     "notify": _notifications,
+    "subscribed": _subscribed,
+    "matching": _matching,
     "fill": _fill,
     "query": _queries,
     "depth": _depth,
@@ -203,6 +245,27 @@ async def _get(url: str) -> bytes:
     async with ClientSession() as session, session.get(url) as response:
         response.raise_for_status()
         return await response.read()
+
+
+async def _subscribe(url: str, receiver: str) -> str:
+    subscription = {
+        "type": "Subscription",
+        "entities": [{"type": TYPE}],
+        "notification": {"endpoint": {"uri": receiver}},
+    }
+    async with (
+        ClientSession(headers=_JSON) as session,
+        session.post(
+            url + "/ngsi-ld/v1/subscriptions", data=msgspec.json.encode(subscription)
+        ) as response,
+    ):
+        response.raise_for_status()
+        return response.headers["Location"]
+
+
+async def _delete(url: str) -> None:
+    async with ClientSession() as session, session.delete(url) as response:
+        response.raise_for_status()
 
 
 async def _upsert_all(url: str, count: int, *, prefix: str = "bench") -> tuple[int, float]:

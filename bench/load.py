@@ -80,9 +80,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(command: Sequence[str], ready_url: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    command: Sequence[str], ready_url: str, *, core: int = SERVER_CORE
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server on its core until the block ends; it is ended by its pid."""
-    started = subprocess.Popen(["taskset", "-c", str(SERVER_CORE), *command])
+    started = subprocess.Popen(["taskset", "-c", str(core), *command])
     try:
         _wait(ready_url, started)
         yield started

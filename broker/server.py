@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from ssl import SSLContext
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +28,7 @@ from broker.operations.subscriptions import load
 from broker.settings import Settings
 from broker.store.interface import Commit
 from broker.store.sqlite.store import SqliteStore, open_store
+from broker.subscriptions.endpoints.tls import Trust
 from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.policy import DeliveryPolicy
@@ -68,7 +70,7 @@ async def serve(
         bundled: @contexts that the platform ships, by URL.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or a file of certificates is none.
         NewerSchema: the store's file was written by a newer version.
     """
     async with AsyncExitStack() as stack:
@@ -98,7 +100,9 @@ async def _opened(
     """Open the store and what stands beside it, and put the broker together."""
     registry, matcher, streams = SubscriptionRegistry(), SubscriptionMatcher(), Streams()
     egress = await stack.enter_async_context(Egress(_egress_policy(settings)))
-    notifier = Notifier(registry, egress, clock, _delivery_policy(settings))
+    trust = Trust(settings.notification_ca, settings.notification_certificate)
+    await asyncio.to_thread(trust.context, SSLContext)  # a wrong file is told now
+    notifier = Notifier(registry, egress, clock, _delivery_policy(settings), trust)
     store = await stack.enter_async_context(
         open_store(
             settings.data_dir / "broker.db",

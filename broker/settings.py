@@ -64,6 +64,20 @@ class Settings:
     notification_attempts: int = field(
         default=10, metadata=_doc("Attempts before a notification goes to the dead letters.")
     )
+    notification_ca: Path | None = field(
+        default=None,
+        metadata=_doc(
+            "File of certificate authorities (PEM) that https and mqtts endpoints may be certified"
+            " by, besides the system's."
+        ),
+    )
+    notification_certificate: Path | None = field(
+        default=None,
+        metadata=_doc(
+            "File with a certificate and its key (PEM) for https and mqtts endpoints that ask the"
+            " broker who it is."
+        ),
+    )
     stream_window: float = field(
         default=3600.0,
         metadata=_doc("Seconds for which a stream can be resumed where it was left."),

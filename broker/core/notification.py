@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from secrets import token_hex
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,11 +18,7 @@ import msgspec
 from broker.core import geojson
 from broker.core.conformance import NATIVE, conform, conform_instance
 from broker.core.events import AttributeChanged, EntityChanged
-from broker.core.identifiers import (
-    ExpandedEntity,
-    Iri,
-    new_id,
-)
+from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.linking import Linked, Read, nowhere, reach
 from broker.core.notification_changes import add_nulls, add_previous, is_shown, members_of
 from broker.core.notification_form import NotificationForm
@@ -147,7 +144,8 @@ def _conforming(read: Read, form: NotificationForm) -> Read:
 
 def envelope(subscription_id: Iri, notified_at: str, data: bytes) -> tuple[Iri, bytes]:
     """Return a new notification's id, and the notification as it is sent."""
-    notification_id = new_id("Notification")
+    # As good as a UUID here, and made in a quarter of the time.
+    notification_id = Iri(f"urn:ngsi-ld:Notification:{token_hex(16)}")
     return notification_id, b'{"id":"%b","type":"Notification","subscriptionId":%b,%b' % (
         notification_id.encode(),
         _encode(subscription_id),

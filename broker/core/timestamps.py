@@ -15,9 +15,8 @@ _DATE_TIME = re.compile(
 
 def format_timestamp(moment: datetime) -> str:
     """Write an aware date-time with milliseconds, so that texts of one width sort by time."""
-    return (
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
-    )
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_timestamp(text: object, where: str) -> datetime:

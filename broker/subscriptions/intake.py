@@ -54,18 +54,29 @@ class Intake:
         """How many subscriptions have a backlog."""
         return len(self._behind)
 
-    def offer(self, row: Delivery) -> None:
-        """Take a notification that was just committed, or leave it in the outbox for later."""
+    def offer(self, rows: Iterable[Delivery]) -> None:
+        """Take notifications that were just committed, or leave them in the outbox for later."""
+        lanes = {}
+        for row in rows:
+            lane = self._offer(row)
+            if lane is not None:
+                lanes[lane.name] = lane
+        for lane in lanes.values():
+            self._wake(lane)
+
+    def _offer(self, row: Delivery) -> Lane | None:
+        """Take one and return the lane that has it now."""
         if row.sequence in self._settlement.known:
-            return
+            return None
         entry = self._registry.get(row.tenant, row.subscription_id)
         if entry is None:  # deleted since; the outbox has forgotten the row too
-            return
+            return None
         lane = self._lane(entry)
         if entry.backlog.after is None and lane.has_room(row):
             self._put(lane, entry, row)
-        else:
-            self._leave(lane, entry, row)
+            return lane
+        self._leave(lane, entry, row)
+        return None
 
     async def read(self, outbox: Outbox) -> None:
         """Read the outbox into the lanes that have room, to its end or until all are full.
@@ -186,6 +197,7 @@ class Intake:
             self._leave(lane, entry, row)
         else:
             self._put(lane, entry, row)
+            self._wake(lane)
 
     def _give_up_orphans(self, rows: Iterable[Delivery]) -> None:
         rows = list(rows)
@@ -198,4 +210,3 @@ class Intake:
         replaced = lane.add(row, merges=entry.target.throttling > 0)
         if replaced is not None:
             self._settlement.replaced(replaced)
-        self._wake(lane)

@@ -23,6 +23,7 @@ from broker.store.interface import Commit, Outbox
 from broker.subscriptions.endpoints.http import Failure, HttpEndpoint
 from broker.subscriptions.endpoints.mqtt import MqttEndpoint
 from broker.subscriptions.endpoints.target import Target
+from broker.subscriptions.endpoints.tls import SYSTEM, Trust
 from broker.subscriptions.intake import Intake
 from broker.subscriptions.lane import Lane, Parcel, Strand
 from broker.subscriptions.policy import DeliveryPolicy
@@ -62,12 +63,14 @@ class Notifier:
         egress: Egress,
         clock: Callable[[], datetime],
         policy: DeliveryPolicy | None = None,
+        trust: Trust = SYSTEM,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._policy = policy or DeliveryPolicy()
-        self._http = HttpEndpoint(egress, clock, timeout=self._policy.timeout)
-        self._mqtt = MqttEndpoint(egress, timeout=self._policy.timeout)
+        seconds = self._policy.timeout
+        self._http = HttpEndpoint(egress, clock, timeout=seconds, trust=trust)
+        self._mqtt = MqttEndpoint(egress, timeout=seconds, trust=trust)
         self._run: _Run | None = None
         self._counts: Counter[str] = Counter()
 
@@ -75,8 +78,7 @@ class Notifier:
         """Take what a transaction committed; before `deliver` it is left in the outbox."""
         if self._run is None or not commit.deliveries:
             return
-        for row in commit.deliveries:
-            self._run.intake.offer(row)
+        self._run.intake.offer(commit.deliveries)
 
     @asynccontextmanager
     async def deliver(self, outbox: Outbox) -> AsyncIterator[None]:
@@ -99,6 +101,7 @@ class Notifier:
                 yield
             finally:
                 await self._stop(run, tasks)
+                self._http.close()
 
     def lane(self, entry: Entry) -> Lane | None:
         """Return where notifications of a subscription wait, if they or their endpoint have to."""

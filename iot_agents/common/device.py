@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 # What the FIWARE library refuses in names, because NGSI v2 did.
 _FORBIDDEN = re.compile(r"[<>();'=\"]")
+_EUI = re.compile(r"[0-9A-Fa-f]{16}")
 _FORBIDDEN_IN_TYPES = re.compile(r"[<>;'=\"]")
 
 
@@ -82,12 +83,21 @@ class Provisioned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         _refuse(_FORBIDDEN_IN_TYPES, self.entity_type)
 
     def internal(self, section: str) -> Mapping[str, Any]:
-        """Return a section of `internal_attributes`, which may be an object or a list of one."""
-        internal = self.internal_attributes
-        if isinstance(internal, list) and internal:
-            internal = internal[0]
-        found = internal.get(section) if isinstance(internal, Mapping) else None
-        return found if isinstance(found, Mapping) else {}
+        """Return a section of `internal_attributes`."""
+        return internal_section(self.internal_attributes, section)
+
+
+def internal_sections(internal: Any) -> Mapping[str, Any]:
+    """Return `internal_attributes` by section; it may be an object or a list of one."""
+    if isinstance(internal, list | tuple) and internal:
+        internal = internal[0]
+    return internal if isinstance(internal, Mapping) else {}
+
+
+def internal_section(internal: Any, section: str) -> Mapping[str, Any]:
+    """Return a section of `internal_attributes`; empty when it is not there."""
+    found = internal_sections(internal).get(section)
+    return found if isinstance(found, Mapping) else {}
 
 
 class Device(Provisioned, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,9 +116,14 @@ class Device(Provisioned, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def hardware_id(self) -> str:
-        """The name by which a network knows the device, in lower case: its EUI, or its id."""
+        """The name by which a network knows the device: its EUI, or its id."""
         dev_eui = self.internal("lorawan").get("dev_eui")
-        return (dev_eui if isinstance(dev_eui, str) else self.device_id).lower()
+        return dev_eui.lower() if isinstance(dev_eui, str) else hardware_name(self.device_id)
+
+
+def hardware_name(device_id: str) -> str:
+    """Return the name by which a device is looked up: an EUI is the same in either case."""
+    return device_id.lower() if _EUI.fullmatch(device_id) else device_id
 
 
 def entity_id(name: str, kind: str) -> str:

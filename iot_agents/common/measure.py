@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from iot_agents.common.mapping.model import Source
+from iot_agents.common.recognition import Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,9 @@ class Measure:
     Attributes:
         source: where it came from, for the mappings.
         device_id: the device's name on the wire.
-        apikey: the key it came with; empty where the protocol has none.
+        apikey: the key it came with; None where the protocol has none.
+        resources: those of the groups that may take the device in, see `Caller`.
+        transport: what a device that is made for the measure has under this name.
         payload: the message, which mapping files read.
         raw: the message's bytes, which the waiting room and the dead letters keep.
         moment: when the network received it, for `observedAt`.
@@ -41,9 +44,18 @@ class Measure:
     network: Mapping[str, Any] = field(default_factory=dict)
     data: bytes | None = None
     port: int | None = None
-    apikey: str = ""
+    apikey: str | None = None
+    resources: tuple[str, ...] = ()
+    transport: str = ""
     chosen: bool = False
     key: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """What the registry recognizes the device by."""
+        return Caller(
+            self.device_id, self.apikey, self.resources, self.source.protocol, self.transport
+        )
 
 
 class Outcome(StrEnum):

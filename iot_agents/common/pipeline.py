@@ -24,6 +24,7 @@ from iot_agents.common.mapping import model
 from iot_agents.common.mapping.codec import PayloadError
 from iot_agents.common.measure import Measure, NotDurable, Outcome, Ticket
 from iot_agents.common.plans import Plan, Plans, Unusable
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
 from iot_agents.common.spool import Entry, Spool, SpoolFull
@@ -62,10 +63,13 @@ class Pipeline:
         self._counters = counters
         self._clock = clock
 
-    async def submit(self, measure: Measure, *, wait: bool = True) -> Ticket:
+    async def submit(
+        self, measure: Measure, *, known: Known | None = None, wait: bool = True
+    ) -> Ticket:
         """Take a measure; measures of a device keep the order of these calls.
 
         Args:
+            known: the device, where it has been recognized already.
             wait: wait for room when the spool is full, instead of raising.
 
         Raises:
@@ -76,10 +80,11 @@ class Pipeline:
             if wait:
                 await self._outlets.spool.room()
             try:
-                known = await self._registry.find(measure.device_id.lower(), measure.apikey)
+                if known is None:
+                    known = await self._registry.recognize(measure.caller)
                 return self._find_way(measure, known)
-            except AmbiguousDevice as error:
-                return self._keep_waiting(measure, str(error))
+            except (DeviceNotFound, GroupNotFound, AmbiguousDevice) as error:
+                return self.keep_waiting(measure, str(error))
             except sqlite3.Error as error:
                 raise NotDurable(f"the registry cannot be read: {error}") from error
             except SpoolFull:
@@ -87,9 +92,7 @@ class Pipeline:
                 if not wait:
                     raise
 
-    def _find_way(self, measure: Measure, known: Known | None) -> Ticket:
-        if known is None:
-            return self._keep_waiting(measure, "nobody has provisioned this device")
+    def _find_way(self, measure: Measure, known: Known) -> Ticket:
         try:
             return self._take(measure, known)
         except SpoolFull:
@@ -113,7 +116,7 @@ class Pipeline:
         plan = self._plans.of(known, chosen=measure.chosen)
         mapping = plan.mapping or self._plans.find(plan, measure) or plan.remaining
         if mapping is None:
-            return self._keep_waiting(measure, "no mapping accepts this payload")
+            return self.keep_waiting(measure, "no mapping accepts this payload")
         provisioned = mapping is plan.mapping or mapping is plan.remaining
         payload = _members(plan, measure) if provisioned else measure.payload
         made = self._maker.make(mapping, payload, measure.device_id, plan.device)
@@ -151,7 +154,8 @@ class Pipeline:
         constants = self._maker.make(plan.constants, moment, measure.device_id, plan.device)
         return merged((*constants.entities, *entities))
 
-    def _keep_waiting(self, measure: Measure, reason: str) -> Ticket:
+    def keep_waiting(self, measure: Measure, reason: str) -> Ticket:
+        """Put a measure into the waiting room."""
         waiting = Waiting(
             measure.source.protocol,
             measure.device_id,

@@ -97,7 +97,7 @@ class Plans:
             mapping,
             remaining,
             self._codec(known),
-            str(known.device.internal("rigel").get("mapping", "")),
+            str(known.internal("rigel").get("mapping", "")),
             constants,
             names,
             {
@@ -109,7 +109,7 @@ class Plans:
         )
 
     def _codec(self, known: Known) -> Codec | None:
-        lorawan = known.device.internal("lorawan")
+        lorawan = known.internal("lorawan")
         name = lorawan.get("codec") or lorawan.get("data_model")
         if not isinstance(name, str) or name == "application_server":
             return None

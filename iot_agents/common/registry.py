@@ -1,7 +1,7 @@
 """The registry: devices and service groups on disk, shared by all agents of a data directory.
 
 What a measure needs is kept in memory. Another process may write to the same file, so the cache is
-thrown away when SQLite says that someone else did, which is asked at most once a second.
+thrown away when something was provisioned elsewhere, which is asked at most once a second.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from iot_agents.common import registry_rows as rows
 from iot_agents.common.database import Database
 from iot_agents.common.device import Device
 from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
+from iot_agents.common.recognition import Caller, by_entity, recognize
 from iot_agents.common.registry_rows import Known
 from iot_agents.common.service_group import ServiceGroup
 
@@ -30,10 +31,9 @@ class Registry:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cache: dict[tuple[str, str], Known] = {}
+        self._cache: dict[Caller, Known] = {}
         self._version = -1
         self._checked = float("-inf")
-        self._changes = 0
         self._watching: list[asyncio.Event] = []
 
     @classmethod
@@ -43,30 +43,44 @@ class Registry:
         async with Database.open(path, rows.MIGRATIONS, shared=True) as database:
             yield cls(database)
 
-    async def find(self, hardware_id: str, apikey: str = "") -> Known | None:
-        """Return the device a message is from, None when nobody has provisioned it.
+    async def recognize(self, caller: Caller) -> Known:
+        """Return the device a message is from.
+
+        A device that nobody has provisioned is made by the service group that the caller's apikey
+        and resources name, unless the group has `autoprovision` false: exactly one device, however
+        many messages of it come at once.
+
+        Raises:
+            DeviceNotFound: there is no such device, and its group makes none.
+            GroupNotFound: likewise, and there is no such group (only if the caller names any).
+            AmbiguousDevice: several have this id.
+            sqlite3.Error: the registry cannot be read, or not be written.
+        """
+        await self._drop_stale()
+        known = self._cache.get(caller)
+        if known is None:
+            known = await self._database.submit(partial(recognize, caller=caller))
+            if len(self._cache) >= _CACHED:
+                self._cache.clear()
+            self._cache[caller] = known
+            # It may be new.
+            self._tell()
+        return known
+
+    async def find(self, device_id: str, apikey: str | None = None) -> Known | None:
+        """Return a provisioned device by its name on the wire, None when there is none.
 
         Raises:
             AmbiguousDevice: several have this id.
         """
-        await self._drop_stale()
-        key = (hardware_id, apikey)
-        known = self._cache.get(key)
-        if known is None:
-            known = await self._database.submit(
-                partial(rows.find, hardware_id=hardware_id, apikey=apikey)
-            )
-            if known is not None:
-                if len(self._cache) >= _CACHED:
-                    self._cache.clear()
-                self._cache[key] = known
-        return known
+        try:
+            return await self.recognize(Caller(device_id, apikey))
+        except DeviceNotFound:
+            return None
 
     async def by_entity(self, service: str, entity_id: str) -> Known | None:
         """Return the device that an entity stands for, None when nothing tells which one."""
-        return await self._database.submit(
-            partial(rows.by_entity, service=service, entity_id=entity_id)
-        )
+        return await self._database.submit(partial(by_entity, service=service, entity_id=entity_id))
 
     async def add_devices(self, devices: Sequence[Device]) -> None:
         """Add devices, all or none.
@@ -139,16 +153,6 @@ class Registry:
             raise GroupNotFound(f"no group with resource {resource!r:.80} and this apikey")
         return found
 
-    async def group_of_key(self, apikey: str, resource: str) -> ServiceGroup | None:
-        """Return the group that devices with an apikey belong to, None when there is none.
-
-        Args:
-            resource: the path they send to, which decides between several groups.
-        """
-        return await self._database.submit(
-            partial(rows.group_of_key, apikey=apikey, resource=resource)
-        )
-
     async def groups(
         self, service: str, path: str | None, *, limit: int, offset: int
     ) -> tuple[int, list[ServiceGroup]]:
@@ -166,19 +170,21 @@ class Registry:
         return await self._database.submit(partial(rows.commanded, after=after, limit=limit))
 
     def watch(self) -> asyncio.Event:
-        """Return an event that is set with every change made here; whoever waits clears it."""
+        """Return an event that is set after every change made here; whoever waits clears it."""
         event = asyncio.Event()
         self._watching.append(event)
         return event
 
     async def generation(self) -> int:
         """Return a number that is another one after any change, whoever made it."""
-        return self._changes + await self._database.submit(rows.data_version)
+        return await self._database.submit(rows.generation)
 
     async def _change(self, job: Callable[[sqlite3.Connection], None]) -> None:
-        await self._database.submit(job)
+        await self._database.submit(partial(_and_tell, job=job))
         self._cache.clear()
-        self._changes += 1
+        self._tell()
+
+    def _tell(self) -> None:
         for event in self._watching:
             event.set()
 
@@ -187,7 +193,12 @@ class Registry:
         if now - self._checked < _STALE_AFTER:
             return
         self._checked = now
-        version = await self._database.submit(rows.data_version)
+        version = await self._database.submit(rows.version)
         if version != self._version:
             self._version = version
             self._cache.clear()
+
+
+def _and_tell(connection: sqlite3.Connection, *, job: Callable[[sqlite3.Connection], None]) -> None:
+    job(connection)
+    rows.changed(connection)

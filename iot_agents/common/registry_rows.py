@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from iot_agents.common.device import Device
+from iot_agents.common.device import Device, internal_section
 from iot_agents.common.provisioning_errors import DuplicateDeviceId, DuplicateGroup
 from iot_agents.common.service_group import ServiceGroup, in_force
 
@@ -30,12 +30,26 @@ MIGRATIONS = (
         (service, json_extract(CAST(document AS TEXT), '$.entity_name'));
     CREATE INDEX device_by_id ON device (service, device_id)
     """,
+    # Only EUIs are the same in either case; see `hardware_name`.
+    """
+    UPDATE device SET hardware_id = device_id WHERE hardware_id = lower(device_id)
+        AND (length(device_id) <> 16 OR device_id GLOB '*[^0-9A-Fa-f]*');
+    CREATE INDEX group_by_apikey ON service_group (apikey);
+    CREATE TABLE version (number INTEGER NOT NULL);
+    INSERT INTO version VALUES (0)
+    """,
 )
-
-_LONGEST_ID = 1000
 
 _decode_device = msgspec.json.Decoder(Device).decode
 _decode_group = msgspec.json.Decoder(ServiceGroup).decode
+
+
+def _decoded_devices(rows: Iterable[tuple[bytes]]) -> list[Device]:
+    return [_decode_device(document) for (document,) in rows]
+
+
+def _decoded_groups(rows: Iterable[tuple[bytes]]) -> list[ServiceGroup]:
+    return [_decode_group(document) for (document,) in rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -45,70 +59,74 @@ class Known:
     device: Device
     in_force: dict[str, Any]
 
+    def internal(self, section: str) -> Mapping[str, Any]:
+        """Return a section of `internal_attributes`, the device's members over its group's."""
+        return internal_section(self.in_force.get("internal_attributes"), section)
+
 
 class AmbiguousDevice(Exception):
     """Several devices have the id, and nothing tells which one is meant."""
 
 
-def data_version(connection: sqlite3.Connection) -> int:
-    """Return a number that changes when another connection has written."""
-    (version,) = connection.execute("PRAGMA data_version").fetchone()
-    return int(version)
+def version(connection: sqlite3.Connection) -> int:
+    """Return a number that is another one after each change of what is provisioned."""
+    (found,) = connection.execute("SELECT number FROM version").fetchone()
+    return int(found)
 
 
-def find(connection: sqlite3.Connection, *, hardware_id: str, apikey: str) -> Known | None:
-    """Return the device that has a hardware id, with what is in force for it.
+def generation(connection: sqlite3.Connection) -> int:
+    """Return a number that is another one also after a group has taken in a device."""
+    (found,) = connection.execute(
+        "SELECT number + (SELECT coalesce(max(seq), 0) FROM device) FROM version"
+    ).fetchone()
+    return int(found)
 
-    A device without an apikey has that of the group of its service and path.
 
-    Raises:
-        AmbiguousDevice: several have it.
+def changed(connection: sqlite3.Connection) -> None:
+    """Let all who share the file know that what they remember may be wrong."""
+    connection.execute("UPDATE version SET number = number + 1")
+
+
+def known(connection: sqlite3.Connection, device: Device, apikey: str = "") -> Known:
+    """Return a device with what is in force for it.
+
+    Args:
+        apikey: the key it sent, which tells the group of a device that has none of its own.
     """
-    query = "SELECT document FROM device WHERE hardware_id = ?"
-    rows = connection.execute(query + " AND apikey = ?", (hardware_id, apikey)).fetchall()
-    if not rows and apikey:
-        lent = (
-            " AND apikey = '' AND EXISTS (SELECT 1 FROM service_group AS shared"
-            "  WHERE shared.apikey = ? AND shared.service = device.service"
-            "  AND shared.subservice = device.service_path)"
-        )
-        rows = connection.execute(query + lent, (hardware_id, apikey)).fetchall()
-    if not rows and not apikey:
-        # A network without keys of its own: the id alone has to do.
-        rows = connection.execute(query, (hardware_id,)).fetchall()
-    if not rows:
-        return None
-    if len(rows) > 1:
-        raise AmbiguousDevice(f"{len(rows)} devices are called {hardware_id!r:.80}")
-    device = _decode_device(rows[0][0])
     return Known(device, in_force(device, _group_of(connection, device, apikey)))
 
 
-def by_entity(connection: sqlite3.Connection, *, service: str, entity_id: str) -> Known | None:
-    """Return the device that an entity stands for, None when there is none or more than one."""
-    rows = connection.execute(
-        "SELECT document FROM device WHERE service = ?"
-        " AND json_extract(CAST(document AS TEXT), '$.entity_name') = ?",
-        (service, entity_id),
-    ).fetchall()
-    if not rows:
-        # Otherwise the id is made of the type and the device's id, see `in_force`.
-        tails = [entity_id[start:] for start in range(1, min(len(entity_id), _LONGEST_ID))]
-        marks = ", ".join("?" * len(tails))
-        rows = connection.execute(
-            f"SELECT document FROM device WHERE service = ? AND device_id IN ({marks})",  # noqa: S608 - only marks
-            (service, *tails),
-        ).fetchall()
-    devices = [_decode_device(document) for (document,) in rows]
-    known = [Known(device, in_force(device, _group_of(connection, device))) for device in devices]
-    found = [each for each in known if each.in_force.get("entity_name") == entity_id]
-    return found[0] if len(found) == 1 else None
+def _group_of(
+    connection: sqlite3.Connection, device: Device, apikey: str = ""
+) -> ServiceGroup | None:
+    """Return the group of a device: of its apikey, or of the one it sent if it has none."""
+    key = device.apikey or apikey
+    groups = _decoded_groups(
+        connection.execute(
+            "SELECT document FROM service_group WHERE service = ? AND subservice = ?"
+            " AND (? = '' OR apikey = ?) ORDER BY seq",
+            (device.service, device.service_path, key, key),
+        )
+    )
+    same_type = [group for group in groups if group.entity_type == device.entity_type]
+    if same_type:
+        return same_type[0]
+    # Without an apikey nothing else tells which of several groups is meant.
+    return groups[0] if groups and (key or len(groups) == 1) else None
+
+
+def is_lent(connection: sqlite3.Connection, device: Device, apikey: str) -> bool:
+    """Tell whether a device without an apikey has this one of a group of its service and path."""
+    found = connection.execute(
+        "SELECT 1 FROM service_group WHERE service = ? AND subservice = ? AND apikey = ?",
+        (device.service, device.service_path, apikey),
+    ).fetchone()
+    return not device.apikey and found is not None
 
 
 def commanding_groups(connection: sqlite3.Connection) -> list[ServiceGroup]:
     """Return the groups that have commands."""
-    rows = connection.execute("SELECT document FROM service_group ORDER BY seq").fetchall()
-    groups = [_decode_group(document) for (document,) in rows]
+    groups = _decoded_groups(connection.execute("SELECT document FROM service_group ORDER BY seq"))
     return [group for group in groups if group.commands]
 
 
@@ -121,42 +139,43 @@ def commanded(connection: sqlite3.Connection, *, after: int, limit: int) -> tupl
     rows = connection.execute(
         "SELECT seq, document FROM device WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
     ).fetchall()
-    found = []
-    for _, document in rows:
-        device = _decode_device(document)
-        known = Known(device, in_force(device, _group_of(connection, device)))
-        if known.in_force["commands"]:
-            found.append(known)
-    return (rows[-1][0] if len(rows) == limit else 0), found
+    found = [known(connection, _decode_device(document)) for _, document in rows]
+    return (
+        rows[-1][0] if len(rows) == limit else 0,
+        [each for each in found if each.in_force["commands"]],
+    )
 
 
-def _group_of(
-    connection: sqlite3.Connection, device: Device, apikey: str = ""
-) -> ServiceGroup | None:
-    """Return the group of a device: of its apikey, or of the one it sent if it has none."""
-    key = device.apikey or apikey
-    rows = connection.execute(
-        "SELECT document FROM service_group WHERE service = ? AND subservice = ?"
-        " AND (? = '' OR apikey = ?) ORDER BY apikey != ?, seq",
-        (device.service, device.service_path, key, key, key),
-    ).fetchall()
-    groups = [_decode_group(document) for (document,) in rows]
-    same_type = [group for group in groups if group.entity_type == device.entity_type]
-    if same_type:
-        return same_type[0]
-    # Without an apikey nothing else tells which of several groups is meant.
-    return groups[0] if groups and (key or len(groups) == 1) else None
+def devices_of_hardware(connection: sqlite3.Connection, hardware_id: str) -> list[Device]:
+    """Return the devices that a network knows by a name."""
+    return _decoded_devices(
+        connection.execute("SELECT document FROM device WHERE hardware_id = ?", (hardware_id,))
+    )
 
 
-def group_of_key(
-    connection: sqlite3.Connection, *, apikey: str, resource: str
-) -> ServiceGroup | None:
-    """Return the group of an apikey: of the resource if there is one, otherwise the oldest."""
-    found = connection.execute(
-        "SELECT document FROM service_group WHERE apikey = ? ORDER BY resource != ?, seq",
-        (apikey, resource),
-    ).fetchone()
-    return None if found is None else _decode_group(found[0])
+def devices_named(connection: sqlite3.Connection, service: str, entity_id: str) -> list[Device]:
+    """Return the devices that were given an entity's id."""
+    return _decoded_devices(
+        connection.execute(
+            "SELECT document FROM device WHERE service = ?"
+            " AND json_extract(CAST(document AS TEXT), '$.entity_name') = ?",
+            (service, entity_id),
+        )
+    )
+
+
+def devices_ending(
+    connection: sqlite3.Connection, service: str, ids: Iterable[str]
+) -> list[Device]:
+    """Return the devices of a service that have one of some ids."""
+    wanted = tuple(ids)
+    marks = ", ".join("?" * len(wanted))
+    return _decoded_devices(
+        connection.execute(
+            f"SELECT document FROM device WHERE service = ? AND device_id IN ({marks})",  # noqa: S608 - only marks
+            (service, *wanted),
+        )
+    )
 
 
 def add_devices(connection: sqlite3.Connection, *, devices: Sequence[Device]) -> None:
@@ -211,7 +230,7 @@ def device(
         " AND (? IS NULL OR apikey = ?)",
         (service, path, device_id, apikey, apikey),
     )
-    return [_decode_device(document) for (document,) in rows]
+    return _decoded_devices(rows)
 
 
 def devices(
@@ -223,7 +242,7 @@ def devices(
     rows = connection.execute(
         "SELECT document" + where + " ORDER BY seq LIMIT ? OFFSET ?", (service, path, limit, offset)
     )
-    return count, [_decode_device(document) for (document,) in rows]
+    return count, _decoded_devices(rows)
 
 
 def add_groups(connection: sqlite3.Connection, *, groups: Sequence[ServiceGroup]) -> None:
@@ -273,6 +292,18 @@ def group(connection: sqlite3.Connection, *, resource: str, apikey: str) -> Serv
     return None if found is None else _decode_group(found[0])
 
 
+def groups_of_resource(connection: sqlite3.Connection, resource: str) -> list[ServiceGroup]:
+    """Return up to two groups of a resource, of whatever service."""
+    query = "SELECT document FROM service_group WHERE resource = ? LIMIT 2"
+    return _decoded_groups(connection.execute(query, (resource,)))
+
+
+def groups_of_apikey(connection: sqlite3.Connection, apikey: str) -> list[ServiceGroup]:
+    """Return up to two groups of an apikey, of whatever service."""
+    query = "SELECT document FROM service_group WHERE apikey = ? LIMIT 2"
+    return _decoded_groups(connection.execute(query, (apikey,)))
+
+
 def groups(
     connection: sqlite3.Connection, *, service: str, path: str | None, limit: int, offset: int
 ) -> tuple[int, list[ServiceGroup]]:
@@ -283,4 +314,4 @@ def groups(
         "SELECT document" + where + " ORDER BY seq LIMIT ? OFFSET ?",
         (service, path, path, limit, offset),
     )
-    return count, [_decode_group(document) for (document,) in rows]
+    return count, _decoded_groups(rows)

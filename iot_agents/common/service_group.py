@@ -7,7 +7,15 @@ from typing import Any
 
 import msgspec
 
-from iot_agents.common.device import Attribute, Device, Provisioned, StaticAttribute, document_of
+from iot_agents.common.device import (
+    Attribute,
+    Device,
+    Provisioned,
+    StaticAttribute,
+    document_of,
+    internal_section,
+    internal_sections,
+)
 
 _DEFAULT_CONJUNCTION = ":"
 
@@ -36,6 +44,10 @@ def in_force(device: Device, group: ServiceGroup | None) -> dict[str, Any]:
     for member in ("attributes", "lazy", "commands", "static_attributes"):
         inherited = getattr(group, member) if group is not None else ()
         merged[member] = _merge(inherited, getattr(device, member))
+    if "internal_attributes" in own and "internal_attributes" in shared:
+        merged["internal_attributes"] = _merge_internal(
+            shared["internal_attributes"], own["internal_attributes"]
+        )
     conjunction = merged.get("defaultEntityNameConjunction") or _DEFAULT_CONJUNCTION
     kind = merged.get("entity_type")
     if kind and not merged.get("entity_name"):
@@ -50,6 +62,16 @@ def _merge(
     replaced = {_key(attribute) for attribute in own}
     kept = [attribute for attribute in inherited if _key(attribute) not in replaced]
     return [document_of(attribute) for attribute in (*own, *kept)]
+
+
+def _merge_internal(inherited: Any, own: Any) -> Mapping[str, Any]:
+    """Return each section with the device's members over those of its group."""
+    shared, mine = internal_sections(inherited), internal_sections(own)
+    return {
+        name: {**internal_section(shared, name), **internal_section(mine, name)}
+        or mine.get(name, shared.get(name))
+        for name in (*shared, *mine)
+    }
 
 
 def _key(attribute: Attribute | StaticAttribute) -> str:

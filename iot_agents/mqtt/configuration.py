@@ -23,6 +23,7 @@ from broker.client import BrokerRefused, BrokerUnreachable, Client
 from broker.egress import Egress, EgressFailed, EgressRefused
 from iot_agents.common.commands.desk import entity_of
 from iot_agents.common.mqtt_client import NotPublished, Publish, PublishInDoubt
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
 from iot_agents.mqtt.payloads import iota_json, ultralight
 from iot_agents.mqtt.payloads.language import BadPayload, Language
@@ -64,6 +65,8 @@ class Configuration:
             except (
                 BadPayload,
                 AmbiguousDevice,
+                DeviceNotFound,
+                GroupNotFound,
                 BrokerRefused,
                 BrokerUnreachable,
                 EgressFailed,
@@ -78,10 +81,7 @@ class Configuration:
     async def _answer(self, message: Message, reception: Reception) -> None:
         if len(message.payload) > reception.settings.max_body:
             raise BadPayload(f"larger than {reception.settings.max_body} bytes")
-        sender = await reception.sender(message.apikey, message.device, message.resource)
-        known = sender.known
-        if known is None:
-            raise BadPayload("the device is not provisioned")
+        known = await reception.sender(message)
         language = message.language or language_of(known)
         fields = _fields(message.payload, language)
         entity_id, _ = entity_of(known)

@@ -23,6 +23,7 @@ from iot_agents.common.commands.model import (
     Sent,
     Unsure,
 )
+from iot_agents.common.device import internal_sections
 from iot_agents.common.mqtt_client import NotPublished, Publish, PublishInDoubt
 from iot_agents.mqtt.payloads import iota_json, ultralight
 from iot_agents.mqtt.payloads.language import BadPayload, Language
@@ -48,9 +49,7 @@ class MqttCourier:
 
     def serves(self, in_force: Mapping[str, Any]) -> bool:
         """Tell whether a device is this agent's: all are that are not for LoRaWAN."""
-        internal = in_force.get("internal_attributes")
-        sections = internal if isinstance(internal, list) else [internal]
-        lorawan = any(isinstance(each, Mapping) and "lorawan" in each for each in sections)
+        lorawan = "lorawan" in internal_sections(in_force.get("internal_attributes"))
         return not lorawan and not str(in_force.get("protocol") or "").lower().startswith("lora")
 
     async def send(self, command: Command) -> CommandOutcome:

@@ -22,11 +22,12 @@ from aiohttp import web
 from iot_agents.common.commands.desk import Desk
 from iot_agents.common.counters import Counters
 from iot_agents.common.measure import NotDurable, Outcome, Ticket
-from iot_agents.common.registry_rows import AmbiguousDevice
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
+from iot_agents.common.registry_rows import AmbiguousDevice, Known
 from iot_agents.common.spool import SpoolFull
 from iot_agents.mqtt.payloads import ultralight
-from iot_agents.mqtt.payloads.language import Language, language_of_device, language_of_resource
-from iot_agents.mqtt.reception import Message, Reception, Sender
+from iot_agents.mqtt.payloads.language import Language, language_of_resource
+from iot_agents.mqtt.reception import Message, Reception, language_in
 from iot_agents.mqtt.topics import Kind
 from iot_agents.mqtt.transport import AskConfiguration
 
@@ -86,12 +87,12 @@ class HttpTransport:
         """Take a message and answer once it is durable."""
         place = _place(request)
         message = await self._message(request, place)
-        sender = await self._sender(message)
+        known = await self._sender(message)
         if place.kind is Kind.CONFIGURATION:
             return self._configure(message)
-        if message.payload or request.query.get("getCmd") != "1":
+        if message.payload or not _wants_commands(request):
             await self._measure(message)
-        return await self._answer(request, message, sender)
+        return await self._answer(request, message, known)
 
     async def _message(self, request: web.Request, place: _Place) -> Message:
         query = request.query
@@ -104,7 +105,7 @@ class HttpTransport:
         else:
             _check_content(request, language, place)
             payload = await request.read()
-        if not payload and query.get("getCmd") != "1":
+        if not payload and not _wants_commands(request):
             raise _refused_parameters(["d" if request.method == "GET" else "body"])
         if language is None and request.content_type in _JSON:
             language = Language.JSON
@@ -120,15 +121,16 @@ class HttpTransport:
             at=query.get("t", ""),
         )
 
-    async def _sender(self, message: Message) -> Sender:
+    async def _sender(self, message: Message) -> Known:
         try:
-            sender = await self._reception.sender(message.apikey, message.device, message.resource)
-        except AmbiguousDevice as error:
-            raise _Refused(404, "DEVICE_NOT_FOUND", str(error)) from error
-        if sender.known is None and sender.group is None:
+            return await self._reception.sender(message)
+        except GroupNotFound as error:
             self._counters.unauthorized += 1
-            raise _Refused(404, "DEVICE_GROUP_NOT_FOUND", "no service group has this apikey")
-        return sender
+            raise _Refused(404, "DEVICE_GROUP_NOT_FOUND", str(error)) from error
+        except (DeviceNotFound, AmbiguousDevice) as error:
+            if message.payload and message.kind is Kind.MEASURES:
+                await self._measure(message)
+            raise _Refused(404, "DEVICE_NOT_FOUND", str(error)) from error
 
     async def _measure(self, message: Message) -> None:
         ticket = await self._reception.take(message, wait=False)
@@ -144,18 +146,18 @@ class HttpTransport:
             raise web.HTTPServiceUnavailable(headers=_RETRY_AFTER)
         return web.json_response({})
 
-    async def _answer(self, request: web.Request, message: Message, sender: Sender) -> web.Response:
-        commands = []
-        if request.query.get("getCmd") == "1" and sender.known is not None:
-            commands = list(await self._desk.fetch(sender.known))
-        protocol = {name: sender.setting(name) for name in ("protocol", "resource")}
-        language = message.language or language_of_device(protocol)
-        if language is Language.ULTRALIGHT:
+    async def _answer(self, request: web.Request, message: Message, known: Known) -> web.Response:
+        commands = list(await self._desk.fetch(known)) if _wants_commands(request) else []
+        if language_in(message, known) is Language.ULTRALIGHT:
             parts = [ultralight.command(message.device, row.name, row.value) for row in commands]
             return web.Response(body=b"#".join(parts), content_type="text/plain")
         if not commands and not _takes_json(request):
             return web.Response(text="")
         return web.json_response({row.name: row.value for row in commands}, dumps=_dumps)
+
+
+def _wants_commands(request: web.Request) -> bool:
+    return request.query.get("getCmd") == "1"
 
 
 def _place(request: web.Request) -> _Place:

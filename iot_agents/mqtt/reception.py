@@ -10,9 +10,9 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,9 +23,10 @@ from iot_agents.common.mapping.given import value_of
 from iot_agents.common.mapping.model import Source
 from iot_agents.common.measure import Measure, NotDurable, Outcome, Ticket
 from iot_agents.common.pipeline import Pipeline
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
+from iot_agents.common.recognition import ANY_RESOURCE, Caller
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
-from iot_agents.common.service_group import ServiceGroup
 from iot_agents.mqtt.payloads import iota_json, ngsi, ultralight
 from iot_agents.mqtt.payloads.language import (
     BadPayload,
@@ -33,12 +34,15 @@ from iot_agents.mqtt.payloads.language import (
     Measures,
     language_of_device,
     language_of_payload,
+    resource_of_language,
 )
 from iot_agents.mqtt.settings import MqttSettings
 from iot_agents.mqtt.topics import Kind, is_name
 from smart_data_models.jexl import times
 
-PROTOCOL = "mqtt"
+PROTOCOL: Final = "mqtt"
+PROTOCOLS: Final = {Language.JSON: "IoTA-JSON", Language.ULTRALIGHT: "IoTA-UL"}
+"""What a device that a group takes in has as its `protocol`."""
 _TIME = "TimeInstant"
 _NGSI = (ngsi.NGSI_V2, ngsi.NGSI_LD)
 _KEPT = 1000
@@ -68,25 +72,6 @@ class Message:
     at: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who sent a message, as far as anybody knows.
-
-    Attributes:
-        apikey: by which the registry finds the device; empty for one that has none.
-    """
-
-    known: Known | None
-    group: ServiceGroup | None
-    apikey: str = ""
-
-    def setting(self, name: str) -> Any:
-        """Return a member that is in force for the sender."""
-        if self.known is not None:
-            return self.known.in_force.get(name)
-        return None if self.group is None else msgspec.to_builtins(self.group).get(name)
-
-
 class Reception:
     """Takes messages in; everything it takes is on disk before a ticket says so."""
 
@@ -107,21 +92,25 @@ class Reception:
         self._counters = counters
         self._clock = clock
 
-    async def sender(self, apikey: str, device: str, resource: str) -> Sender:
-        """Find out who sends.
+    async def sender(self, message: Message) -> Known:
+        """Find out who sends, and let its group take in a device that nobody has provisioned.
 
         Raises:
+            DeviceNotFound: nobody knows it, and no group takes it in.
+            GroupNotFound: there is not even a group.
             AmbiguousDevice: several devices could be meant.
-            sqlite3.Error: the registry cannot be read.
+            sqlite3.Error: the registry cannot be read, or not be written.
         """
-        known = await self._registry.find(device.lower(), apikey)
-        if known is None and apikey in self.settings.default_keys:
-            unkeyed = await self._registry.find(device.lower(), "")
-            if unkeyed is not None and not unkeyed.device.apikey:
-                return Sender(unkeyed, None)
-        if known is not None:
-            return Sender(known, None, apikey)
-        return Sender(None, await self._registry.group_of_key(apikey, resource), apikey)
+        caller = _caller(message)
+        if message.apikey in self.settings.default_keys:
+            keyless = replace(caller, apikey=None, resources=())
+            try:
+                known = await self._registry.recognize(keyless)
+            except DeviceNotFound:
+                return await self._registry.recognize(caller)
+            if not known.in_force.get("apikey"):
+                return known
+        return await self._registry.recognize(caller)
 
     async def take(self, message: Message, *, wait: bool) -> Ticket:
         """Take a message.
@@ -139,44 +128,50 @@ class Reception:
             reason = "apikey and device must be 1 to 256 of A-Z a-z 0-9 _ . : @ -"
             return self._pipeline.reject(device[:_KEPT], payload, reason)
         try:
-            sender = await self.sender(message.apikey, device, message.resource)
-        except AmbiguousDevice:
-            sender = Sender(None, None, message.apikey)
+            known = await self.sender(message)
+        except (DeviceNotFound, GroupNotFound, AmbiguousDevice) as error:
+            return self._of_nobody(message, str(error))
         except sqlite3.Error as error:
             raise NotDurable(f"the registry cannot be read: {error}") from error
         try:
             if message.kind is Kind.RESULT:
-                return await self._results(message, sender)
-            return await self._measures(message, sender, wait=wait)
+                return await self._results(message, known)
+            return await self._measures(message, known, wait=wait)
         except BadPayload as error:
-            tenant = "" if sender.known is None else sender.known.device.service
+            tenant = known.device.service
             return self._pipeline.reject(device, payload, f"{error.name}: {error}", tenant=tenant)
 
-    async def _measures(self, message: Message, sender: Sender, *, wait: bool) -> Ticket:
-        language = self._language(message, sender)
-        if language is Language.ULTRALIGHT and sender.known is not None and not message.attribute:
-            ticket = await self._result_among_measures(message, sender.known)
+    def _of_nobody(self, message: Message, reason: str) -> Ticket:
+        if message.kind is Kind.RESULT:
+            return self._pipeline.reject(message.device, message.payload, reason)
+        language = message.language or language_of_payload(message.payload)
+        return self._pipeline.keep_waiting(_measure(message, language, {}, self._clock()), reason)
+
+    async def _measures(self, message: Message, known: Known, *, wait: bool) -> Ticket:
+        language = language_in(message, known)
+        if language is Language.ULTRALIGHT and not message.attribute:
+            ticket = await self._result_among_measures(message, known)
             if ticket is not None:
                 return ticket
-        sets = _sets(message, language, str(sender.setting("payloadType") or ""))
+        sets = _sets(message, language, str(known.in_force.get("payloadType") or ""))
         if not sets:
             self._counters.ignored += 1
             return Ticket(Outcome.IGNORED, reason="the message carries no measures")
         received = self._clock()
-        measures = [_measure(message, sender, language, each, received) for each in sets]
+        measures = [_measure(message, language, each, received) for each in sets]
         measures.sort(key=lambda measure: measure.moment)
-        tickets = [await self._pipeline.submit(measure, wait=wait) for measure in measures]
+        tickets = [
+            await self._pipeline.submit(measure, known=known, wait=wait) for measure in measures
+        ]
         return tickets[0] if len(tickets) == 1 else _together(tickets)
 
-    async def _results(self, message: Message, sender: Sender) -> Ticket:
-        if sender.known is None:
-            raise BadPayload("the result of a command from a device that is not provisioned")
-        if self._language(message, sender) is Language.ULTRALIGHT:
+    async def _results(self, message: Message, known: Known) -> Ticket:
+        if language_in(message, known) is Language.ULTRALIGHT:
             _, name, result = ultralight.result_of(message.payload)
             results = {name: result}
         else:
             results = iota_json.results_of(message.payload)
-        return await self._answered(sender.known, results)
+        return await self._answered(known, results)
 
     async def _answered(self, known: Known, results: Measures) -> Ticket:
         unknown = [name for name in results if find_command(known.in_force, name) is None]
@@ -201,13 +196,30 @@ class Reception:
             return None
         return await self._answered(known, {name: result})
 
-    def _language(self, message: Message, sender: Sender) -> Language:
-        provisioned = {name: sender.setting(name) for name in ("protocol", "resource")}
-        return (
-            message.language
-            or language_of_device(provisioned)
-            or language_of_payload(message.payload)
+
+def language_in(message: Message, known: Known) -> Language:
+    """Return the language a message is written in: as its way, its device or its look says."""
+    return (
+        message.language
+        or language_of_device(known.in_force)
+        or language_of_payload(message.payload)
+    )
+
+
+def _caller(message: Message) -> Caller:
+    """Return what the registry recognizes a sender by.
+
+    A path names the group; a topic does not, so that the agents' own resources come first and then
+    whatever group has the apikey.
+    """
+    language = message.language or language_of_payload(message.payload)
+    if message.resource:
+        return Caller(
+            message.device, message.apikey, (message.resource,), PROTOCOLS[language], "HTTP"
         )
+    usual = [resource_of_language(each) for each in (language, *Language)]
+    resources = (*dict.fromkeys(usual), "", ANY_RESOURCE)
+    return Caller(message.device, message.apikey, resources, PROTOCOLS[language], "MQTT")
 
 
 def _sets(message: Message, language: Language, payload_type: str) -> Sequence[Measures]:
@@ -225,7 +237,7 @@ def _sets(message: Message, language: Language, payload_type: str) -> Sequence[M
 
 
 def _measure(
-    message: Message, sender: Sender, language: Language, measures: Measures, received: datetime
+    message: Message, language: Language, measures: Measures, received: datetime
 ) -> Measure:
     told = measures.get(_TIME)
     moment = received if told is None else _moment(told)
@@ -240,7 +252,7 @@ def _measure(
         raw=message.payload,
         moment=moment,
         members=measures,
-        apikey=sender.apikey,
+        apikey=message.apikey,
         chosen=True,
         key=key,
     )

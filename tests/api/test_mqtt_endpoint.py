@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,17 +13,18 @@ import aiomqtt
 import msgspec
 import pytest
 
+from broker.client import Client
 from broker.egress import Egress, EgressPolicy
 from broker.subscriptions.endpoints.mqtt import MqttEndpoint
 from broker.subscriptions.endpoints.target import MqttServer, MqttTarget, Target
+from broker.subscriptions.endpoints.tls import Trust
+from tests.support.certificates import certified, needs_openssl
 from tests.support.delivery import QUICK, delivering, road
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto, free_port, mosquitto, needs_mosquitto
+from tests.support.serve import running_broker
 
 pytestmark = needs_mosquitto
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the program openssl is not installed"
-)
 
 TOPIC = "city/roads"
 PATIENT = replace(QUICK, attempts=1000, timeout=5.0)
@@ -220,19 +220,6 @@ async def test_the_end_of_delivery_does_not_wait_for_a_server_that_says_nothing(
     assert "delivery ends" in failure.reason
 
 
-async def certified(directory: Path, name: str) -> tuple[Path, Path]:
-    """Make a certificate for a name, and its key."""
-    certificate, key = directory / "server.crt", directory / "server.key"
-    process = await asyncio.create_subprocess_exec(
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-        *("-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
-        *("-keyout", str(key), "-out", str(certificate)),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
-    return certificate, key
-
-
 @needs_openssl
 @pytest.mark.parametrize(
     ("name", "is_trusted", "arrives"),
@@ -256,11 +243,53 @@ async def test_a_secure_server_must_prove_its_name(
     async with (
         mosquitto(tmp_path, f"certfile {certificate}", f"keyfile {key}") as server,
         Egress(EgressPolicy(allow_private=True), resolve=resolve) as egress,
-        MqttEndpoint(egress, timeout=5.0, trusted=str(certificate) if is_trusted else None) as mqtt,
+        MqttEndpoint(egress, timeout=5.0, trust=Trust(certificate if is_trusted else None)) as mqtt,
     ):
         failure = await mqtt.send(target(server.port, host=name, is_secure=True), b"{}")
 
     assert (failure is None) is arrives
+
+
+@needs_openssl
+async def test_a_server_that_asks_for_a_certificate_is_shown_one(tmp_path: Path) -> None:
+    certificate, key = await certified(tmp_path, "localhost")
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    settings = (f"certfile {certificate}", f"keyfile {key}", f"cafile {certificate}")
+    secure: dict[str, Any] = {"host": "localhost", "is_secure": True}
+    async with (
+        mosquitto(tmp_path, *settings, "require_certificate true") as server,
+        Egress(EgressPolicy(allow_private=True)) as egress,
+        MqttEndpoint(egress, timeout=5.0, trust=Trust(certificate)) as unknown,
+        MqttEndpoint(egress, timeout=5.0, trust=Trust(certificate, both)) as known,
+    ):
+        refused = await unknown.send(target(server.port, **secure), b"{}")
+        taken = await known.send(target(server.port, **secure), b"{}")
+
+    assert refused is not None
+    assert taken is None
+
+
+@needs_openssl
+async def test_the_settings_name_whom_endpoints_are_certified_by(tmp_path: Path) -> None:
+    certificate, key = await certified(tmp_path, "localhost")
+    async with (
+        mosquitto(tmp_path, f"certfile {certificate}", f"keyfile {key}") as server,
+        running_broker(tmp_path / "data", notification_ca=certificate) as broker,
+        Client.connect(broker.url) as client,
+    ):
+        endpoint = {"uri": f"mqtts://localhost:{server.port}/{TOPIC}"}
+        subscription = {
+            "id": "urn:ngsi-ld:Subscription:tls",
+            "type": "Subscription",
+            "entities": [{"type": "Road"}],
+            "notification": {"endpoint": endpoint},
+        }
+        await client.create_subscription(subscription)
+
+        told = await client.request("POST", f"/subscriptions/{subscription['id']}/test")
+
+    assert told["delivered"] is True
 
 
 async def test_user_and_password_of_the_uri_are_shown_to_the_server(tmp_path: Path) -> None:

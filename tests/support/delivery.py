@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from broker.store.interface import Changed
 from broker.store.sqlite.store import SqliteStore, open_store
 from broker.subscriptions.compiled import Contexts, compile_subscription
 from broker.subscriptions.endpoints.target import target_of
+from broker.subscriptions.endpoints.tls import SYSTEM, Trust
 from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.policy import DeliveryPolicy
@@ -107,6 +108,10 @@ class Delivering:
         """Return how many notifications the outbox holds."""
         return len(await self.store.outbox.pending(after=0, limit=100_000))
 
+    async def is_settled(self) -> bool:
+        """Tell whether the outbox is empty."""
+        return await self.waiting() == 0
+
     async def dead(self) -> list[dict[str, Any]]:
         """Return the dead letters."""
         return await self.store.outbox.dead_letters(DEFAULT_TENANT, limit=100_000)
@@ -130,13 +135,18 @@ class Delivering:
 
 @asynccontextmanager
 async def opened(
-    data_dir: Path, policy: DeliveryPolicy = QUICK, *, restore: bool = True
+    data_dir: Path,
+    policy: DeliveryPolicy = QUICK,
+    *,
+    restore: bool = True,
+    clock: Callable[[], datetime] = now,
+    trust: Trust = SYSTEM,
 ) -> AsyncIterator[Delivering]:
     """Open the store and restore its subscriptions; delivery begins with `deliver`."""
     matcher, registry = SubscriptionMatcher(), SubscriptionRegistry()
     async with AsyncExitStack() as stack:
         egress = await stack.enter_async_context(Egress(EgressPolicy(allow_private=True)))
-        notifier = Notifier(registry, egress, now, policy)
+        notifier = Notifier(registry, egress, clock, policy, trust)
         store = await stack.enter_async_context(
             open_store(data_dir / "broker.db", matcher, notifier.accept, now)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -84,19 +85,36 @@ async def hang(received: Received, request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+async def drip(received: Received, request: web.Request) -> web.StreamResponse:
+    """Answer 500 at once, and never come to the end of the body."""
+    del received
+    response = web.StreamResponse(status=500, headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"so")
+    await asyncio.Event().wait()
+    return response
+
+
 @dataclass
 class Receiver:
-    """What came, in order."""
+    """What came, in order.
+
+    Attributes:
+        tls: with which it listens, if it does so by https.
+        patience: seconds that are waited for a fact.
+    """
 
     respond: Respond = accept
     port: int = 0
+    tls: ssl.SSLContext | None = None
+    patience: float = 20.0
     all: list[Received] = field(default_factory=list)
     accepted: list[Received] = field(default_factory=list)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def url(self, path: str = "/notify") -> str:
         """Return where to send notifications."""
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}{path}"
 
     async def received(self, count: int) -> list[Received]:
         """Wait until this many notifications came, whatever was answered."""
@@ -137,7 +155,9 @@ class Receiver:
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
+            site = web.TCPSite(
+                runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls
+            )
             await site.start()
             self.port = runner.addresses[0][1]
             yield
@@ -146,8 +166,10 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(respond: Respond = accept) -> AsyncIterator[Receiver]:
+async def receiver(
+    respond: Respond = accept, *, tls: ssl.SSLContext | None = None, patience: float = 20.0
+) -> AsyncIterator[Receiver]:
     """Run a receiver for the time of a test."""
-    made = Receiver(respond)
+    made = Receiver(respond, tls=tls, patience=patience)
     async with made.listening():
         yield made

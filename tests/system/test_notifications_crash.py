@@ -1,4 +1,8 @@
-"""Notifications outlive a broker that is killed: none is lost, none comes out of order."""
+"""Notifications outlive a broker that is killed: none is lost, none comes out of order.
+
+P1: what was acknowledged is there. P5: it was notified or is a dead letter. P6: ids stay the same.
+P7: in order per entity. P13: the subscription goes on without being asked.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from tests.support.receiver import Received, accept, answering, receiver, reset
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
+SUBSCRIPTION = "urn:ngsi-ld:Subscription:roads"
 ROUNDS = 4
 WRITERS = 8
 WRITES_PER_ROUND = 300
@@ -48,14 +53,18 @@ class Writer:
     async def write(self, client: Client, countdown: Countdown) -> None:
         """Write until it is over or the broker is gone."""
         while not countdown.over.is_set():
-            value, self._next = self._next, self._next + 1
-            speed = {"type": "Property", "value": value}
             try:
-                await client.upsert([{"id": self.entity_id, "type": "Road", "speed": speed}])
+                await self.write_once(client)
             except BrokerUnreachable:
                 return
-            self.acknowledged.append(value)
             countdown.count()
+
+    async def write_once(self, client: Client) -> None:
+        """Write the next value."""
+        value, self._next = self._next, self._next + 1
+        speed = {"type": "Property", "value": value}
+        await client.upsert([{"id": self.entity_id, "type": "Road", "speed": speed}])
+        self.acknowledged.append(value)
 
 
 def by_entity(received: Iterable[Received]) -> dict[str, list[int]]:
@@ -73,17 +82,19 @@ async def _unreliable(received: Received, request: Any) -> Any:
     return await way.get(received.number % 27, accept)(received, request)
 
 
-async def test_all_that_was_acknowledged_is_notified_in_order(tmp_path: Path) -> None:
+async def test_p1_p5_p6_p7_p13_what_was_acknowledged_is_kept_and_notified_in_order(
+    tmp_path: Path,
+) -> None:
     random = Random(5)  # noqa: S311 - which moment to kill at is no secret
     writers = [Writer(number) for number in range(WRITERS)]
-    async with receiver(_unreliable) as there, ClientSession() as session:
+    async with receiver(_unreliable, patience=60) as there, ClientSession() as session:
         for number in range(ROUNDS):
             async with broker_process(tmp_path) as broker, asyncio.TaskGroup() as group:
                 client = Client(session, broker.url)
                 if number == 0:
                     await client.create_subscription(
                         {
-                            "id": "urn:ngsi-ld:Subscription:roads",
+                            "id": SUBSCRIPTION,
                             "type": "Subscription",
                             "entities": [{"type": "Road"}],
                             "notification": {"endpoint": {"uri": there.url()}},
@@ -102,6 +113,11 @@ async def test_all_that_was_acknowledged_is_notified_in_order(tmp_path: Path) ->
         assert values == sorted(values)
     ids = {(one.id, one.entities[0]["id"], one.entities[0]["speed"]["value"]) for one in there.all}
     assert len({notification_id for notification_id, _, _ in ids}) == len(ids)
+
+
+async def _stored(client: Client, entity_id: str) -> int:
+    found: int = (await client.request("GET", f"/entities/{entity_id}"))["speed"]["value"]
+    return found
 
 
 def _has_all(received: Iterable[Received], wanted: dict[str, set[int]]) -> bool:

@@ -29,9 +29,10 @@ from broker.store.interface import (
     StoredEntity,
     TypeUse,
 )
-from broker.store.sqlite import index, outbox, q_sql, usage
+from broker.store.sqlite import index, q_sql, usage
 from broker.store.sqlite.cache import EntityCache, Held, Key
 from broker.store.sqlite.connection import Readers, Writer
+from broker.store.sqlite.outbox import OutboxRows
 from broker.store.sqlite.pages import PageCache, Row
 from broker.store.sqlite.scans import Scans
 from broker.store.sqlite.streams import StreamLog
@@ -63,6 +64,7 @@ class EntityTransaction:
         self.streams = StreamLog()
         self._pending: dict[Key, Held | None] = {}
         self._events: list[EntityChanged] = []
+        self.outbox = OutboxRows()
         self._deliveries: list[Delivery] = []
         self._history: list[_HistoryRow] = []
         self._new_tenants: dict[Tenant, int] = {}
@@ -75,14 +77,16 @@ class EntityTransaction:
         """Read what the writer keeps in memory: tenants, terms, the next number of a row."""
         self.tenants = dict(connection.execute("SELECT name, id FROM tenant"))
         self.terms.load(connection)
+        self.outbox.load(connection)
         (self._next_seq,) = connection.execute(
             "SELECT 1 + max((SELECT ifnull(max(seq), 0) FROM entity),"
             " (SELECT ifnull(max(seq), 0) FROM deleted_entity))"
         ).fetchone()
 
     def closing(self, cursor: sqlite3.Cursor) -> None:
-        """Write the history, and the counts that the transaction changed."""
+        """Write the history, the outbox, and the counts that the transaction changed."""
         cursor.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)", self._history)
+        self._deliveries = self.outbox.write(cursor)
         self._usage.flush(cursor)
 
     def committed(self) -> Callable[[], None] | None:
@@ -99,15 +103,12 @@ class EntityTransaction:
             return None
         return lambda: self._listener(Commit(events, deliveries, streamed))
 
-    def announce(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell the listener of deliveries that no change made, with those of this transaction."""
-        self._deliveries += deliveries
-
     def rolled_back(self) -> None:
         """Forget what was not committed."""
         self.terms.rolled_back()
         self._usage.rolled_back()
         self.streams.committed()
+        self.outbox.clear()
         self._clear()
 
     def _clear(self) -> None:
@@ -223,8 +224,7 @@ class EntityTransaction:
         deliveries = self._matcher.match(event, partial(self._seen, cursor, event.tenant))
         if deliveries and self.streams.open:
             deliveries = self.streams.write(cursor, deliveries, at)
-        if deliveries:
-            self._deliveries += outbox.insert(cursor, deliveries)
+        self.outbox.add(deliveries)
 
     def _seen(
         self, cursor: sqlite3.Cursor, tenant: Tenant, entity_id: Iri

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,25 +16,86 @@ from broker.store.sqlite import dead_letters
 from broker.store.sqlite.connection import Readers, Writer
 
 _COLUMNS = "id, tenant, subscription, order_key, created, body"
+_SIZES: Final = (32, 16, 8, 4, 2, 1)
+_INSERTS: Final = {
+    size: f"INSERT INTO outbox (seq, {_COLUMNS}) VALUES "
+    + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * size)
+    for size in _SIZES
+}
 
 
-def insert(cursor: sqlite3.Cursor, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Write deliveries in the open transaction and return them with their sequence."""
-    written = []
-    for delivery in deliveries:
-        cursor.execute(
-            f"INSERT INTO outbox ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                delivery.id,
-                delivery.tenant,
-                delivery.subscription_id,
-                delivery.order_key,
-                delivery.created_at,
-                delivery.body,
-            ),
+class OutboxRows:
+    """The writer's side: the deliveries of the open transaction, written together at its end.
+
+    Few statements for many rows: each one lets another thread go first. A number that was given in
+    a transaction that failed is not given again.
+    """
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._waiting: list[Delivery] = []
+
+    def load(self, connection: sqlite3.Connection) -> None:
+        """Read which sequences were given before."""
+        last = connection.execute(
+            "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'"
         )
-        written.append(dataclasses.replace(delivery, sequence=int(cursor.lastrowid or 0)))
-    return written
+        self._next = 1 + int(last.fetchone()[0])
+
+    def add(self, deliveries: Iterable[Delivery]) -> None:
+        """Take deliveries that are to be written."""
+        self._waiting += deliveries
+
+    def write(self, cursor: sqlite3.Cursor) -> list[Delivery]:
+        """Write what there is and return it with the sequences it was given."""
+        rows, self._waiting = self._waiting, []
+        written = [
+            Delivery(
+                one.id,
+                one.tenant,
+                one.subscription_id,
+                one.order_key,
+                one.body,
+                one.created_at,
+                sequence,
+            )
+            for sequence, one in enumerate(rows, self._next)
+        ]
+        self._next += len(written)
+        place = 0
+        while place < len(written):
+            size = next(size for size in _SIZES if size <= len(written) - place)
+            values = [value for one in written[place : place + size] for value in _row(one)]
+            cursor.execute(_INSERTS[size], values)
+            place += size
+        return written
+
+    def clear(self) -> None:
+        """Forget what the transaction would have written."""
+        self._waiting = []
+
+
+def _row(one: Delivery) -> tuple[object, ...]:
+    return (
+        one.sequence,
+        one.id,
+        one.tenant,
+        one.subscription_id,
+        one.order_key,
+        one.created_at,
+        one.body,
+    )
+
+
+def _runs(sequences: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the first and the last of each run of sequences without a gap."""
+    found: list[tuple[int, int]] = []
+    for sequence in sorted(sequences):
+        if found and sequence == found[-1][1] + 1:
+            found[-1] = (found[-1][0], sequence)
+        else:
+            found.append((sequence, sequence))
+    return found
 
 
 class SqliteOutbox:
@@ -46,18 +106,12 @@ class SqliteOutbox:
         writer: Writer,
         readers: Readers,
         clock: Callable[[], datetime],
-        announce: Callable[[Sequence[Delivery]], None],
+        rows: OutboxRows,
     ) -> None:
-        """Bind to a file.
-
-        Args:
-            announce: tells the listener, once the open transaction is durable, of deliveries that
-                no change of an entity made.
-        """
         self._writer = writer
         self._readers = readers
         self._clock = clock
-        self._announce = announce
+        self._rows = rows
 
     async def pending(self, *, after: int, limit: int) -> list[Delivery]:
         """See `Outbox.pending`."""
@@ -82,7 +136,7 @@ class SqliteOutbox:
                 "UPDATE subscription SET stats = ? WHERE tenant = ? AND id = ?", (members, *key)
             )
             if cursor.rowcount:
-                self._announce(insert(cursor, deliveries))
+                self._rows.add(deliveries)
 
         await self._writer.write(job)
 
@@ -102,7 +156,7 @@ class SqliteOutbox:
                 [(now, reason, seq) for seq, reason in failed.items()],
             )
             cursor.executemany(
-                "DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in (*delivered, *failed)]
+                "DELETE FROM outbox WHERE seq BETWEEN ? AND ?", _runs([*delivered, *failed])
             )
             cursor.executemany(
                 "UPDATE subscription SET stats = ? WHERE tenant = ? AND id = ?",
@@ -141,7 +195,7 @@ class SqliteOutbox:
 
         def job(cursor: sqlite3.Cursor) -> list[Iri]:
             taken = dead_letters.taken(cursor, (tenant, subscription_id), ids, now)
-            self._announce(insert(cursor, taken))
+            self._rows.add(taken)
             return [delivery.id for delivery in taken]
 
         return await self._writer.write(job)

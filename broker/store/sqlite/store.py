@@ -66,7 +66,7 @@ async def open_store(
             entities=SqliteEntities(writer, pool, transaction, clock),
             documents=SqliteDocuments(writer, pool),
             subscriptions=SqliteSubscriptions(writer, pool, transaction, matcher),
-            outbox=SqliteOutbox(writer, pool, clock, transaction.announce),
+            outbox=SqliteOutbox(writer, pool, clock, transaction.outbox),
             streams=SqliteStreams(writer, pool, transaction.streams, matcher, clock),
             writer=writer,
         )

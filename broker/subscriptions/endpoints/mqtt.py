@@ -20,6 +20,7 @@ import msgspec
 from broker.egress import Egress, EgressRefused
 from broker.subscriptions.endpoints.http import Failure
 from broker.subscriptions.endpoints.target import MqttServer, Target
+from broker.subscriptions.endpoints.tls import SYSTEM, Trust
 
 _VERSIONS: Final = {
     "mqtt3.1.1": aiomqtt.ProtocolVersion.V311,
@@ -34,17 +35,16 @@ class MqttEndpoint:
     """The way to topics; to be entered, so that connections end with it."""
 
     def __init__(
-        self, egress: Egress, *, timeout: float, trusted: str | None = None, idle: float = _IDLE
+        self, egress: Egress, *, timeout: float, trust: Trust = SYSTEM, idle: float = _IDLE
     ) -> None:
         """Connect to nothing yet.
 
         Args:
-            trusted: a file of certificates to trust instead of the system's.
             idle: seconds after which an unused connection is closed.
         """
         self._egress = egress
         self._timeout = timeout
-        self._trusted = trusted
+        self._trust = trust
         self._idle = idle
         self._connections: dict[MqttServer, _Connection] = {}
         self._group = asyncio.TaskGroup()
@@ -130,7 +130,8 @@ class MqttEndpoint:
         addresses = await self._egress.addresses(server.host, server.port)
         tls = None
         if server.is_secure:
-            tls = await asyncio.to_thread(_PinnedTls.trusting, server.host, self._trusted)
+            tls = await asyncio.to_thread(self._trust.context, _PinnedTls)
+            tls.name = server.host
         for address in addresses[:-1]:
             with suppress(aiomqtt.MqttError):
                 return await self._enter(server, address, tls)
@@ -206,17 +207,6 @@ class _PinnedTls(ssl.SSLContext):
     """Checks the certificate against the name, though an address of it is connected to."""
 
     name: str
-
-    @classmethod
-    def trusting(cls, name: str, trusted: str | None) -> Self:
-        """Return a context for one server."""
-        made = cls(ssl.PROTOCOL_TLS_CLIENT)
-        made.name = name
-        if trusted is None:
-            made.load_default_certs()
-        else:
-            made.load_verify_locations(trusted)
-        return made
 
     def wrap_socket(self, *args: Any, **more: Any) -> ssl.SSLSocket:
         """Put the name in place of the address, and close the socket if it proves to be another."""

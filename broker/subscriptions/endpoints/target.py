@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import UNSET
+from yarl import URL
 
 from broker.core.identifiers import Tenant
 from broker.core.mqtt import MQTT_SCHEMES, chosen, topic_of
@@ -16,6 +17,21 @@ from broker.core.subscription import Endpoint, Subscription
 _PORTS: Final = {"http": 80, "https": 443, "mqtt": 1883, "mqtts": 8883}
 _LINK: Final = '<{}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 _MILLISECONDS: Final = 1000
+_AGENT: Final = "rigel"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """A server, and all of a request to it that is the same for each notification.
+
+    Attributes:
+        head: request line and headers, but for the length of the body.
+    """
+
+    host: str
+    port: int
+    is_secure: bool
+    head: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +62,8 @@ class Target:
     Attributes:
         lane: what it shares with others on the same host and port.
         headers: with the case that `receiverInfo` gave them.
-        mqtt: where it is an MQTT topic; None for HTTP.
+        http: where it is an HTTP server.
+        mqtt: where it is an MQTT topic.
         timeout: seconds to wait for an answer, where the subscription says.
         cooldown: seconds to leave the receiver alone after a failure (clause 5.2.15).
         throttling: seconds between two notifications.
@@ -58,6 +75,7 @@ class Target:
     timeout: float | None = None
     cooldown: float = 0.0
     throttling: float = 0.0
+    http: HttpTarget | None = None
     mqtt: MqttTarget | None = None
 
 
@@ -67,15 +85,27 @@ def target_of(tenant: Tenant, subscription: Subscription) -> Target:
     parts = urlsplit(endpoint.uri)
     port = parts.port or _PORTS.get(parts.scheme, 0)
     throttling = subscription.throttling
+    headers = _headers(tenant, subscription)
+    is_mqtt = parts.scheme in MQTT_SCHEMES
     return Target(
         url=endpoint.uri,
         lane=f"{parts.scheme}://{parts.hostname}:{port}",
-        headers=_headers(tenant, subscription),
+        headers=headers,
         timeout=None if endpoint.timeout is UNSET else endpoint.timeout / _MILLISECONDS,
         cooldown=0.0 if endpoint.cooldown is UNSET else endpoint.cooldown / _MILLISECONDS,
         throttling=0.0 if throttling is UNSET else float(throttling),
-        mqtt=_mqtt(parts, port, endpoint) if parts.scheme in MQTT_SCHEMES else None,
+        http=None if is_mqtt else _http(URL(endpoint.uri), headers),
+        mqtt=_mqtt(parts, port, endpoint) if is_mqtt else None,
     )
+
+
+def _http(url: URL, headers: Mapping[str, str]) -> HttpTarget:
+    all_headers = {"Host": url.host_port_subcomponent or "", **headers}
+    if "user-agent" not in {name.lower() for name in headers}:
+        all_headers["User-Agent"] = _AGENT
+    lines = [f"POST {url.raw_path_qs} HTTP/1.1", *(f"{k}: {v}" for k, v in all_headers.items())]
+    head = "".join(f"{line}\r\n" for line in lines).encode()
+    return HttpTarget(url.raw_host or "", url.port or 0, url.scheme == "https", head)
 
 
 def _mqtt(parts: SplitResult, port: int, endpoint: Endpoint) -> MqttTarget:

@@ -39,6 +39,7 @@ _PREPARED: Final = "command-attributes/"
 _NOT_FOUND: Final = 404
 _PAGE: Final = 500
 _SHORTEST: Final = 0.02
+_REST: Final = 3.0
 _OTHERS_EVERY: Final = 1.0
 _FAILURES: Final = (BrokerUnreachable, BrokerRefused, msgspec.DecodeError, sqlite3.Error)
 
@@ -97,6 +98,7 @@ class Watcher:
         failures, checked = 0, asyncio.get_running_loop().time()
         while True:
             changed.clear()
+            started = asyncio.get_running_loop().time()
             wait = self._check_interval
             try:
                 if asyncio.get_running_loop().time() - checked >= self._check_interval:
@@ -112,6 +114,9 @@ class Watcher:
                     _log.warning("commands are not subscribed to: %s", error)
                 self.trouble = str(error) or repr(error)
                 self._seen = -1
+            # One change seldom comes alone, and looking at many devices takes its time.
+            took = asyncio.get_running_loop().time() - started
+            await asyncio.sleep(max(_SHORTEST, _REST * took))
             await self._pause(changed, wait)
 
     async def settled(self) -> None:
@@ -123,8 +128,6 @@ class Watcher:
 
     async def _pause(self, changed: asyncio.Event, wait: float) -> None:
         """Wait for a change in what is provisioned, by this process or another."""
-        # One change seldom comes alone.
-        await asyncio.sleep(_SHORTEST)
         until = asyncio.get_running_loop().time() + wait
         while not changed.is_set() and (left := until - asyncio.get_running_loop().time()) > 0:
             try:

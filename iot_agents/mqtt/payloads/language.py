@@ -45,6 +45,11 @@ def language_of_resource(resource: str) -> Language | None:
     return _RESOURCES.get(resource.rstrip("/"))
 
 
+def resource_of_language(language: Language) -> str:
+    """Return the path that always means a language."""
+    return next(resource for resource, meant in _RESOURCES.items() if meant is language)
+
+
 def language_of_device(in_force: Mapping[str, Any]) -> Language | None:
     """Return the language that is provisioned of a device, None when nothing says which."""
     protocol = str(in_force.get("protocol") or "").upper()

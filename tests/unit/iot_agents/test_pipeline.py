@@ -283,3 +283,33 @@ async def test_a_device_adds_to_its_group_and_replaces_what_has_the_same_name(
         assert known is not None
         names = [element["name"] for element in known.in_force["attributes"]]
         assert names == ["status", "raw", "shared"]
+
+
+async def test_a_group_takes_in_the_device_of_a_first_measure(tmp_path: Path) -> None:
+    group = ServiceGroup(
+        resource="/iot/json",
+        apikey="key",
+        service="city",
+        entity_type="ParkingSpot",
+        attributes=(STATUS,),
+    )
+    async with bench(tmp_path) as here:
+        await here.registry.add_groups([group])
+
+        ticket = await here.pipeline.submit(
+            replace(measure(), apikey="key", resources=("/iot/json",))
+        )
+
+        assert await ticket.durable() is Outcome.SPOOLED
+        (row,) = await here.agent.spool.load(0, 10)
+        assert (row.tenant, row.ids) == ("city", ("urn:ngsi-ld:ParkingSpot:d1",))
+
+
+async def test_a_measure_whose_key_no_group_has_waits(tmp_path: Path) -> None:
+    async with bench(tmp_path) as here:
+        ticket = await here.pipeline.submit(
+            replace(measure(), apikey="key", resources=("/iot/json",))
+        )
+
+        assert await ticket.durable() is Outcome.WAITING
+        assert "no group has this apikey" in ticket.reason
