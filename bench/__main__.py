@@ -25,6 +25,7 @@ from aiohttp import ClientSession
 from bench.city import TYPE, spots
 from bench.load import LOAD_CORE, free_port, process, resident_mib, wrk
 from bench.matching import matching
+from bench.measures import agent_beside, delay, throughput
 from bench.notify import notified
 
 _JSON = {"Content-Type": "application/json"}
@@ -226,6 +227,26 @@ def _notifications(bench: Bench) -> None:
     )
 
 
+def _measures(bench: Bench) -> None:
+    with agent_beside(bench.url, bench.pid, bench.workdir) as agent:
+        most = asyncio.run(throughput(agent, bench.seconds * 4000))
+        bench.row(
+            "measures through MQTT, agent and broker",
+            f"{most.rate:,.0f}/s, {most.lost} lost (processor per measure: agent"
+            f" {most.agent_us:.0f} us, broker {most.broker_us:.0f} us)",
+            "3,000/s, 0",
+            met=most.rate >= 3000 and not most.lost,
+        )
+        late = asyncio.run(delay(agent, seconds=bench.seconds, rate=1000))
+        bench.row(
+            "publish to notified at 1,000 measures/s",
+            f"p99 {late.p99:.0f} ms at {late.rate:,.0f}/s, {late.lost} lost",
+            "p99 500 ms, 0",
+            met=late.p99 <= 500 and not late.lost,
+        )
+        bench.row("agent memory", f"{most.memory:.0f} MiB", "150 MiB", met=most.memory <= 150)
+
+
 ROWS: dict[str, Callable[[Bench], None]] = {
     "get": _get_entity,
     "page": _get_page,
@@ -233,6 +254,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "post": _write("POST /entities", _POST, 0.15),
     "upsert": _upsert,
     "notify": _notifications,
+    "measures": _measures,
     "subscribed": _subscribed,
     "matching": _matching,
     "fill": _fill,

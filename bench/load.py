@@ -83,7 +83,11 @@ def free_port() -> int:
 def process(
     command: Sequence[str], ready_url: str, *, core: int = SERVER_CORE
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server on its core until the block ends; it is ended by its pid."""
+    """Run a server on its core until the block ends; it is ended by its pid.
+
+    Args:
+        ready_url: answers once the server is ready; `tcp:PORT` is enough for one without HTTP.
+    """
     started = subprocess.Popen(["taskset", "-c", str(core), *command])
     try:
         _wait(ready_url, started)
@@ -103,6 +107,9 @@ def _wait(url: str, started: subprocess.Popen[bytes]) -> None:
         if started.poll() is not None:
             sys.exit(f"{started.args!r} ended with {started.returncode}")
         try:
+            if url.startswith("tcp:"):
+                socket.create_connection(("127.0.0.1", int(url[4:])), timeout=1).close()
+                return
             with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own server
                 return
         except urllib.error.HTTPError:

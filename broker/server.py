@@ -112,6 +112,7 @@ async def _opened(
             readers=settings.readers,
             max_queued=settings.max_queued_writes,
             cached_entities=settings.cached_entities,
+            max_waiting=settings.max_waiting_notifications,
         )
     )
     contexts = Contexts(
@@ -182,6 +183,8 @@ def _gauges(
     def read() -> Mapping[str, float]:
         return {
             "queued_writes": float(store.writer.queued),
+            "notifications_waiting": float(store.waiting.count),
+            "writes_refused_for_notifications": float(store.waiting.refused),
             "stream_readers": float(streams.readers),
             **notifier.gauges(),
         }

@@ -37,6 +37,13 @@ class Settings:
         default=10_000,
         metadata=_doc("Writes that may wait for the store before more are answered 503."),
     )
+    max_waiting_notifications: int = field(
+        default=1_000_000,
+        metadata=_doc(
+            "Notifications that may wait for delivery before writes are answered 503, so that none"
+            " is dropped."
+        ),
+    )
     readers: int = field(default=2, metadata=_doc("Threads that read from the store."))
     sweep_interval: float = field(
         default=2.0, metadata=_doc("Seconds between two sweeps of what has expired.")

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rigel import config, logs, subscriptions, up
+from rigel import config, logs, mappings, subscriptions, up
 from rigel.demo.run import run_demo
 from rigel.failures import explanation
 from rigel.settings import Settings
@@ -28,6 +28,7 @@ examples:
   rigel broker                  start the broker alone
   rigel agent lorawan           start one agent alone, beside this broker or another
   rigel subscription explain ID why a subscription was notified of a change, or was not
+  rigel mapping try FILE SAMPLE see what a mapping makes of a payload, and why not more
   curl http://localhost:1026/ngsi-ld/v1/entities?type=ParkingSpot
 
 Settings come from RIGEL_* variables and from rigel.yaml; docs/reference/settings.md lists them.
@@ -86,6 +87,7 @@ _HELP: Mapping[str, str] = {
     "rules": "start the rules alone",
     "kpi": "start the KPIs alone",
     "subscription": "list, explain, test and replay subscriptions of a running broker",
+    "mapping": "check a mapping, try it on a payload, or start one from a sample payload",
 }
 
 
@@ -111,6 +113,8 @@ def _own_options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("protocol", choices=up.AGENTS, help="what the agent understands")
     if name == "subscription":
         subscriptions.add_options(command)
+    if name == "mapping":
+        mappings.add_options(command)
     if name == "demo":
         command.add_argument(
             "--exit",
@@ -173,6 +177,7 @@ _COMMANDS: Mapping[str, Command] = {
     "rules": _role("rules"),
     "kpi": _role("kpi"),
     "subscription": subscriptions.run,
+    "mapping": mappings.run,
 }
 
 

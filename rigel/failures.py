@@ -13,6 +13,7 @@ from iot_agents.ocpi.settings import InvalidToken
 from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
+from rigel.mappings import Misused
 from rigel.ports import PortTaken
 from rigel.subscriptions import SubscriptionNotNamed
 from subscribers.common.definitions import InvalidDefinition
@@ -25,6 +26,7 @@ _EXPLAINED: Final = (
     InvalidMapping,
     InvalidToken,
     JournalUnusable,
+    Misused,
     NeverTrue,
     NewerFile,
     NewerSchema,

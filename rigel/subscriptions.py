@@ -122,6 +122,8 @@ def _explained(told: Mapping[str, Any]) -> _Lines:
         yield f"  it is not matched: {told['problem']}"
     for name, value in told["delivery"].items():
         yield f"  {name}: {value}"
+    if "period" in told:
+        yield from _timed(told["period"])
     for change in told.get("changes", ()):
         changed = ", ".join(change["changed"]) or "nothing"
         yield f"{change['at']} {change['entityId']} ({changed})"
@@ -130,8 +132,15 @@ def _explained(told: Mapping[str, Any]) -> _Lines:
         yield from _obstacles(change)
     if "entity" in told:
         would = "would" if told["entity"]["wouldBeNotified"] else "would not"
-        yield f"an update of {told['entity']['id']} {would} be notified now"
+        what = told["entity"]["id"] if "period" in told else f"an update of {told['entity']['id']}"
+        yield f"{what} {would} be notified now"
         yield from _obstacles(told["entity"])
+
+
+def _timed(period: Mapping[str, Any]) -> _Lines:
+    yield f"every {period['timeInterval']} s, next at {period['next']}: {period['matching']} match"
+    if "stoppedBy" in period:
+        yield f"  stopped by {period['stoppedBy']}"
 
 
 def _obstacles(told: Mapping[str, Any]) -> _Lines:

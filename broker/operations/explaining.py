@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from msgspec import UNSET
 
 from broker.core.errors import NgsiLdError
-from broker.core.identifiers import Iri, Tenant
+from broker.core.identifiers import ExpandedEntity, Iri, Tenant
 from broker.core.ld_context import LdContext
-from broker.core.query import q
+from broker.core.query import evaluate, q
+from broker.core.query.entity_query import EntityQuery
 from broker.core.subscription_documents import selected_types
 from broker.core.timestamps import format_timestamp
 from broker.operations.broker import Broker
 from broker.operations.subscriptions import contexts_of, entry_of, served
 from broker.store.interface import Standing
 from broker.subscriptions.candidates import Candidate
-from broker.subscriptions.explanation import Explained, explain_change, explain_entity
+from broker.subscriptions.compiled import CompiledSubscription
+from broker.subscriptions.explanation import (
+    Explained,
+    explain_change,
+    explain_entity,
+    state_obstacle,
+)
+from broker.subscriptions.period import next_moment
 from broker.subscriptions.registry import Entry
+
+_MOST_LINKED: Final = 200
+"""Linked entities that are read for one explanation."""
 
 
 async def explain_subscription(
@@ -34,6 +45,8 @@ async def explain_subscription(
 ) -> dict[str, Any]:
     """Tell which of the last changes were notified and which condition stopped the others.
 
+    Of one that tells at intervals it says when, and of how many entities.
+
     Args:
         entity_id: only changes of this entity, and whether an update of it would be notified now.
 
@@ -41,7 +54,7 @@ async def explain_subscription(
         ResourceNotFound: there is no such subscription.
     """
     entry = await entry_of(broker, tenant, subscription_id)
-    compiled = broker.matcher.compiled(tenant, subscription_id)
+    compiled = entry.compiled
     status = "isolated" if entry.problem else entry.subscription.status(broker.clock())
     answer: dict[str, Any] = {"id": subscription_id, "type": "SubscriptionExplanation"}
     answer["status"] = status
@@ -50,13 +63,23 @@ async def explain_subscription(
     candidates: list[Candidate] = []
     if compiled is not None:
         shown = served(broker, entry, ld_context, sys_attrs=False)
-        looked_at = await _looked_at(broker, entry)
-        explained = Explained(entry.subscription, shown, compiled, looked_at)
         found = broker.matcher.candidates(tenant, compiled)
         candidates = [one for one in found if entity_id in (None, one.event.entity_id)]
-        answer["changes"] = [explain_change(explained, one) for one in candidates]
+        stored = None if entity_id is None else await broker.entities.get(tenant, entity_id)
+        present = [] if stored is None else [stored.entity]
+        explained = Explained(
+            entry.subscription,
+            shown,
+            compiled,
+            await _looked_at(broker, entry),
+            await _linked(broker, tenant, compiled, [*map(_entity, candidates), *present]),
+        )
+        if compiled.periodic is None:
+            answer["changes"] = [explain_change(explained, one) for one in candidates]
+        else:
+            answer["period"] = await _period(broker, entry, explained, compiled.periodic)
         if entity_id is not None:
-            answer["entity"] = await _present(broker, tenant, entity_id, explained)
+            answer["entity"] = _present(broker, entity_id, present, explained)
     ids = [one.notification for one in candidates if one.notification is not None]
     standing = await broker.outbox.standing(tenant, subscription_id, ids)
     for change in answer.get("changes", ()):
@@ -65,13 +88,65 @@ async def explain_subscription(
     return answer | {"delivery": _delivery(broker, entry, standing)}
 
 
-async def _present(
-    broker: Broker, tenant: Tenant, entity_id: Iri, explained: Explained
+def _present(
+    broker: Broker, entity_id: Iri, present: Sequence[ExpandedEntity], explained: Explained
 ) -> dict[str, Any]:
-    stored = await broker.entities.get(tenant, entity_id)
-    if stored is None:
+    if not present:
         return {"id": entity_id, "wouldBeNotified": False, "stoppedBy": "there is no such entity"}
-    return explain_entity(explained, stored.entity, broker.clock().timestamp())
+    return explain_entity(explained, present[0], broker.clock().timestamp())
+
+
+async def _period(
+    broker: Broker, entry: Entry, explained: Explained, periodic: EntityQuery
+) -> dict[str, Any]:
+    """Tell when a subscription tells of its entities, and of how many it would now."""
+    now = broker.clock()
+    interval = explained.subscription.time_interval
+    matching = await broker.entities.count(entry.tenant, periodic)
+    told: dict[str, Any] = {"timeInterval": interval, "matching": matching}
+    if entry.delivery.last_period is not None:
+        told["last"] = entry.delivery.last_period
+    if interval is not UNSET:
+        moment = next_moment(entry.subscription, interval, entry.delivery.last_period)
+        told["next"] = _moment(moment - now.timestamp(), now)
+    stopped_by = state_obstacle(explained, now.timestamp())
+    if stopped_by is None and not matching:
+        stopped_by = "no entity matches"
+    return told if stopped_by is None else told | {"stoppedBy": stopped_by}
+
+
+def _entity(candidate: Candidate) -> ExpandedEntity:
+    event = candidate.event
+    entity = event.after if event.after is not None else event.before
+    if entity is None:
+        raise ValueError(f"a change of {event.entity_id} from nothing to nothing")
+    return entity
+
+
+async def _linked(
+    broker: Broker,
+    tenant: Tenant,
+    compiled: CompiledSubscription,
+    entities: Sequence[ExpandedEntity],
+) -> dict[Iri, ExpandedEntity | None]:
+    """Read the linked entities that `q` asks for, as they are now: it is asked until it knows."""
+    known: dict[Iri, ExpandedEntity | None] = {}
+    while compiled.linked is not None and len(known) < _MOST_LINKED:
+        missing: dict[Iri, None] = {}
+
+        def read(target: Iri, missing: dict[Iri, None] = missing) -> ExpandedEntity | None:
+            if target not in known:
+                missing[target] = None
+            return known.get(target)
+
+        for entity in entities:
+            evaluate.matches(compiled.linked, entity, linked=read)
+        if not missing:
+            break
+        for target in list(missing)[: _MOST_LINKED - len(known)]:
+            stored = await broker.entities.get(tenant, target)
+            known[target] = None if stored is None else stored.entity
+    return known
 
 
 async def _looked_at(broker: Broker, entry: Entry) -> Mapping[str, frozenset[Iri]]:
@@ -86,6 +161,7 @@ async def _looked_at(broker: Broker, entry: Entry) -> Mapping[str, frozenset[Iri
     if subscription.q is not UNSET:
         parsed = q.parse(unquote(subscription.q), contexts.q.for_types(types).expand)
         found["q"] = q.attributes(parsed)
+        found["linked"] = q.linked_attributes(parsed)
     if subscription.geo_q is not UNSET:
         name = subscription.geo_q.geoproperty
         expand = contexts.names.for_types(types).expand

@@ -1,19 +1,22 @@
 """Why was a subscription notified of a change, or why not: every condition and what it saw.
 
 The conditions are asked in the order in which the matcher asks them, but all of them, so that the
-second obstacle is known before the first is removed.
+second obstacle is known before the first is removed. Linked entities, which `q` may ask for, are
+looked at as they are when somebody asks; what they were at a change is not kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import UNSET
 
 from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.ld_context import LdContext
+from broker.core.linking import links_of
+from broker.core.query import evaluate
 from broker.core.representations import Representation, render
 from broker.core.subscription import Subscription
 from broker.core.timestamps import instant_key
@@ -45,13 +48,15 @@ class Explained:
 
     Attributes:
         served: the subscription as its client is shown it.
-        looked_at: the attributes that `q` and `geoQ` are about.
+        looked_at: the attributes that `q` and `geoQ` are about, and `q` of linked entities.
+        linked: the linked entities that `q` asks for; None for one that is not here.
     """
 
     subscription: Subscription
     served: Mapping[str, Any]
     compiled: CompiledSubscription
     looked_at: Mapping[str, frozenset[Iri]]
+    linked: Mapping[Iri, ExpandedEntity | None] = field(default_factory=dict)
 
     @property
     def names(self) -> LdContext:
@@ -70,6 +75,8 @@ def explain_change(explained: Explained, candidate: Candidate) -> dict[str, Any]
         *_of_change(explained, changes),
         *(() if entity is None else _of_entity(explained, entity)),
     ]
+    if candidate.notification is not None:  # what is linked may have changed since
+        conditions = [one | {"holds": True} for one in conditions]
     stopped_by = _first_obstacle(conditions)
     if stopped_by is None and candidate.notification is None:
         stopped_by = "pick"  # all conditions hold, and the projection left nothing to tell
@@ -87,12 +94,12 @@ def explain_change(explained: Explained, candidate: Candidate) -> dict[str, Any]
 
 
 def explain_entity(explained: Explained, entity: ExpandedEntity, now: float) -> dict[str, Any]:
-    """Tell whether an update of an entity as it is now would be notified."""
+    """Tell whether an entity as it is now would be notified: at the interval, or if updated."""
     conditions = [*_of_state(explained, now), *_of_entity(explained, entity)]
-    if not explained.compiled.triggers & ATTRIBUTE_UPDATED:
+    compiled, names = explained.compiled, explained.names
+    if compiled.periodic is None and not compiled.triggers & ATTRIBUTE_UPDATED:
         asked = list(explained.subscription.triggers)
         conditions.append(_condition("notificationTrigger", False, asked, ["attributeUpdated"]))
-    compiled, names = explained.compiled, explained.names
     if compiled.watched is not None:
         has = sorted(names.compact(name) for name in compiled.watched & entity["attributes"].keys())
         watched = sorted(map(names.compact, compiled.watched))
@@ -100,6 +107,11 @@ def explain_entity(explained: Explained, entity: ExpandedEntity, now: float) -> 
     stopped_by = _first_obstacle(conditions)
     told = {"id": entity["id"], "wouldBeNotified": stopped_by is None, "conditions": conditions}
     return told if stopped_by is None else told | {"stoppedBy": stopped_by}
+
+
+def state_obstacle(explained: Explained, now: float) -> str | None:
+    """Return what keeps a subscription from telling anything now, whatever happens."""
+    return _first_obstacle(list(_of_state(explained, now)))
 
 
 def _first_obstacle(conditions: list[dict[str, Any]]) -> str | None:
@@ -152,6 +164,29 @@ def _of_entity(explained: Explained, entity: ExpandedEntity) -> Iterator[dict[st
             explained.served.get(member),
             _seen(explained, member, entity),
         )
+    if compiled.linked is not None:
+        asked, find = compiled.linked, explained.linked.get
+        yield _condition(
+            "q",
+            _holds(lambda one: evaluate.matches(asked, one, linked=find), entity),
+            explained.served.get("q"),
+            {**_shown(explained, "q", entity), "linked": _linked(explained, entity)},
+        )
+
+
+def _linked(explained: Explained, entity: ExpandedEntity) -> dict[Iri, dict[str, Any] | None]:
+    """Return of the entities that `q` reached from one what it looks at; None is not here."""
+    found: dict[Iri, dict[str, Any] | None] = {}
+    front = [entity]
+    while front:
+        targets = [to for one in front for _, to in links_of(one)]
+        front = []
+        for target in targets:
+            if target in explained.linked and target not in found:
+                reached = explained.linked[target]
+                found[target] = None if reached is None else _shown(explained, "linked", reached)
+                front += [] if reached is None else [reached]
+    return found
 
 
 def _holds(holds: Predicate, entity: ExpandedEntity) -> bool:
@@ -168,9 +203,14 @@ def _seen(explained: Explained, member: str, entity: ExpandedEntity) -> Any:
         return {"id": entity["id"], "type": [names.compact(one) for one in entity["type"]]}
     if member == "scopeQ":
         return entity.get("scope", [])
+    return _shown(explained, member, entity)
+
+
+def _shown(explained: Explained, member: str, entity: ExpandedEntity) -> dict[str, Any]:
+    """Return the attributes of an entity that a condition is about, simplified."""
     looked_at = explained.looked_at.get(member, frozenset())
     kept = {k: v for k, v in entity["attributes"].items() if k in looked_at}
     shown: Mapping[str, Any] = (
-        render(ExpandedEntity({**entity, "attributes": kept}), names, _SIMPLE) or {}
+        render(ExpandedEntity({**entity, "attributes": kept}), explained.names, _SIMPLE) or {}
     )
     return {key: value for key, value in shown.items() if key not in {"id", "type", "scope"}}

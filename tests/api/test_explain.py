@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from broker.core.timestamps import instant_key
 from tests.support.api import Answered, Api
 from tests.support.builders import entity, prop
 from tests.support.eventually import eventually
@@ -123,6 +124,81 @@ async def test_a_paused_subscription_is_explained(api: Api) -> None:
 
     assert told["status"] == "paused"
     assert told["entity"]["stoppedBy"] == "isActive"
+
+
+@pytest.mark.parametrize(
+    ("members", "stopped_by"),
+    [
+        ({"isActive": False}, "isActive"),
+        ({"expiresAt": "2999-01-01T00:00:00Z", "q": "speed>60"}, "q"),
+        ({"watchedAttributes": ["lanes"]}, "watchedAttributes"),
+        ({"notificationTrigger": ["entityDeleted"]}, "notificationTrigger"),
+        ({"entities": [{"type": "Road", "idPattern": ".*:8$"}]}, "entities"),
+        ({"scopeQ": "/elsewhere"}, "scopeQ"),
+        ({"q": "connectsTo{lanes}>2"}, "q"),
+    ],
+    ids=["paused", "q", "attributes", "trigger", "selector", "scope", "linked"],
+)
+async def test_p16_each_condition_says_when_it_is_the_one(
+    api: Api, members: dict[str, Any], stopped_by: str
+) -> None:
+    await api("POST", "/subscriptions", to("http://127.0.0.1:9/", **members))
+    await api.create(entity(7, "Road", speed=prop(50), scope="/here"))
+
+    told = (await api("GET", f"{PATH}/explain?entityId={A7}")).body
+
+    assert told["entity"]["stoppedBy"] == stopped_by
+    assert all(change["stoppedBy"] == stopped_by for change in told["changes"])
+
+
+async def test_what_q_saw_of_linked_entities_is_shown(api: Api) -> None:
+    link = {"type": "Relationship", "object": ["urn:ngsi-ld:Road:8", "urn:ngsi-ld:Road:9"]}
+    await api.create(entity(8, "Road", lanes=prop(2), speed=prop(1)))
+    await api("POST", "/subscriptions", to("http://127.0.0.1:9/", q="connectsTo{lanes}>2"))
+    await api.create(entity(7, "Road", connectsTo=link))
+
+    told = (await api("GET", f"{PATH}/explain?entityId={A7}")).body
+    await api("PATCH", "/entities/urn:ngsi-ld:Road:8/attrs", {"lanes": prop(3)})
+    later = (await api("GET", f"{PATH}/explain?entityId={A7}")).body
+
+    condition = told["changes"][0]["conditions"][-1]
+    assert told["changes"][0]["stoppedBy"] == condition["condition"] == "q"
+    assert condition["asked"] == "connectsTo{lanes}>2"
+    assert condition["seen"] == {
+        "connectsTo": link["object"],
+        "linked": {"urn:ngsi-ld:Road:8": {"lanes": 2}, "urn:ngsi-ld:Road:9": None},
+    }
+    assert told["entity"]["wouldBeNotified"] is False
+    assert later["entity"]["wouldBeNotified"] is True
+
+
+@pytest.mark.parametrize(
+    ("members", "speed", "matching", "stopped_by"),
+    [
+        ({}, 80, 1, None),
+        ({}, 50, 0, "no entity matches"),
+        ({"isActive": False}, 80, 1, "isActive"),
+    ],
+    ids=["told", "nothing", "paused"],
+)
+async def test_a_periodic_subscription_says_when_it_tells_of_what(
+    api: Api, members: dict[str, Any], speed: int, matching: int, stopped_by: str | None
+) -> None:
+    subscription = to("http://127.0.0.1:9/", timeInterval=3600, q="speed>60", **members)
+    await api("POST", "/subscriptions", subscription)
+    await api.create(entity(7, "Road", speed=prop(speed)))
+
+    told = (await api("GET", f"{PATH}/explain?entityId={A7}")).body
+
+    created = (await api("GET", f"{PATH}?options=sysAttrs")).body["createdAt"]
+    assert "changes" not in told
+    assert told["period"]["timeInterval"] == 3600
+    assert told["period"]["matching"] == matching
+    assert told["period"].get("stoppedBy") == stopped_by
+    assert instant_key(told["period"]["next"]) == pytest.approx(
+        instant_key(created) + 3600, abs=0.01
+    )
+    assert told["entity"]["wouldBeNotified"] is (stopped_by is None)
 
 
 async def test_a_failing_endpoint_is_seen_in_the_delivery(api: Api) -> None:

@@ -1,7 +1,8 @@
 """Receivers that fail in every way: what was notified and what was given up are all there was.
 
 P5: delivered and dead letters together are what is expected. P6: as many ids as notifications.
-P7: in order per entity. P10: a dead endpoint changes nothing for the others.
+P7: in order per entity. P10: a dead endpoint changes nothing for the others. P15: a flood is
+refused before anything is dropped.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from broker.subscriptions.endpoints.tls import Trust
+from tests.support.api import Api
+from tests.support.builders import entity, prop
 from tests.support.certificates import certified, needs_openssl
 from tests.support.clock import Clock
 from tests.support.delivery import QUICK, Delivering, delivering, now, opened, road
@@ -35,6 +38,7 @@ from tests.support.receiver import (
     receiver,
     reset,
 )
+from tests.support.serve import running_broker
 
 ROADS = 6
 CHANGES = 8
@@ -51,8 +55,8 @@ Facts = dict[str, set[tuple[str, int]]]
 def told(bodies: Iterable[dict[str, Any]]) -> Facts:
     found: Facts = defaultdict(set)
     for body in bodies:
-        for entity in body["data"]:
-            found[body["id"]].add((entity["id"], entity["speed"]["value"]))
+        for one in body["data"]:
+            found[body["id"]].add((one["id"], one["speed"]["value"]))
     return found
 
 
@@ -60,8 +64,8 @@ def in_order(bodies: Iterable[dict[str, Any]]) -> dict[str, list[int]]:
     """Return the values per entity in the order in which each first came."""
     found: dict[str, dict[int, None]] = defaultdict(dict)
     for body in bodies:
-        for entity in body["data"]:
-            found[entity["id"]].setdefault(entity["speed"]["value"])
+        for one in body["data"]:
+            found[one["id"]].setdefault(one["speed"]["value"])
     return {entity_id: list(values) for entity_id, values in found.items()}
 
 
@@ -234,3 +238,38 @@ async def test_p10_nobody_waits_for_a_dead_endpoint(tmp_path: Path) -> None:
 
         assert len(hole.all) == policy.concurrency
         assert hole.accepted == []
+
+
+async def test_p15_a_flood_is_answered_503_and_nothing_that_was_taken_is_lost(
+    tmp_path: Path,
+) -> None:
+    there = Receiver()
+    async with there.listening():
+        pass
+    async with (
+        running_broker(tmp_path, max_waiting_notifications=5) as broker,
+        ClientSession() as session,
+    ):
+        api = Api(session, broker.url)
+        endpoint = {"notification": {"endpoint": {"uri": there.url()}}}
+        await api(
+            "POST",
+            "/subscriptions",
+            {"type": "Subscription", "entities": [{"type": "Road"}], **endpoint},
+        )
+
+        answers = [
+            await api("POST", "/entities", entity(number, "Road", speed=prop(1)))
+            for number in range(8)
+        ]
+        async with there.listening():
+            await there.has_accepted(5)
+
+            async def is_taken() -> bool:
+                return (await api("POST", "/entities", entity(9, "Road"))).status == 201
+
+            await eventually(is_taken)
+
+    assert [answer.status for answer in answers] == [201] * 5 + [503] * 3
+    assert answers[-1].headers["Retry-After"] == "5"
+    assert "notifications wait" in answers[-1].detail

@@ -208,6 +208,29 @@ async def test_a_subscription_is_streamed_beside_its_endpoint(
     assert (ended.name, ended.data) == ("end", {"reason": "the subscription was deleted"})
 
 
+async def test_a_periodic_subscription_is_streamed_and_resumed(
+    running: RunningBroker, session: ClientSession
+) -> None:
+    api = Api(session, running.url)
+    await api.create(entity(7, "Road", speed=prop(10)))
+    async with receiver() as there:
+        await api("POST", "/subscriptions", subscription(there.url(), timeInterval=0.1))
+        url = f"{running.url}{ROOT}/subscriptions/{ROADS}/stream"
+        async with stream(session, url) as events:
+            await events.next()
+            first = await events.next()
+        await there.received(len(there.all) + 2)
+        last = {"Last-Event-ID": str(events.last_id)}
+        async with stream(session, url, headers=last) as again:
+            await again.next()
+            second, third = await again.next(), await again.next()
+        await there.until(lambda: third.data in [one.body for one in there.all])
+
+    sent = [one.body for one in there.all]
+    place = sent.index(first.data)
+    assert [first.data, second.data, third.data] == sent[place : place + 3]
+
+
 async def test_a_silent_stream_gives_signs_of_life(tmp_path: Path, session: ClientSession) -> None:
     async with (
         running_broker(tmp_path, stream_heartbeat=0.01) as broker,

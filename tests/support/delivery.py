@@ -141,6 +141,7 @@ async def opened(
     restore: bool = True,
     clock: Callable[[], datetime] = now,
     trust: Trust = SYSTEM,
+    max_waiting: int = 1_000_000,
 ) -> AsyncIterator[Delivering]:
     """Open the store and restore its subscriptions; delivery begins with `deliver`."""
     matcher, registry = SubscriptionMatcher(), SubscriptionRegistry()
@@ -148,7 +149,9 @@ async def opened(
         egress = await stack.enter_async_context(Egress(EgressPolicy(allow_private=True)))
         notifier = Notifier(registry, egress, clock, policy, trust)
         store = await stack.enter_async_context(
-            open_store(data_dir / "broker.db", matcher, notifier.accept, now)
+            open_store(
+                data_dir / "broker.db", matcher, notifier.accept, now, max_waiting=max_waiting
+            )
         )
         if restore:
             await _restore(store, matcher, registry)

@@ -89,6 +89,17 @@ def attributes(node: QNode) -> frozenset[Iri]:
     return frozenset(name for leaf in leaves(node) for name in top_names(leaf.path))
 
 
+def linked_attributes(node: QNode) -> frozenset[Iri]:
+    """Return the attributes of linked entities that a query looks at."""
+    found: set[Iri] = set()
+    for leaf in leaves(node):
+        link = leaf.path.link
+        while link is not None:
+            found.update(top_names(link.path))
+            link = link.path.link
+    return frozenset(found)
+
+
 def linked_depth(node: QNode) -> int:
     """Return how many relationships a query follows at most, to be compared with `joinLevel`."""
     return max(link_depth(leaf.path) for leaf in leaves(node))

@@ -55,6 +55,7 @@ class EntityTransaction:
         pages: PageCache,
         clock: Callable[[], datetime],
         listener: Callable[[Commit], None],
+        waiting: OutboxRows,
     ) -> None:
         self._matcher = matcher
         self.cache = cache
@@ -64,7 +65,7 @@ class EntityTransaction:
         self.streams = StreamLog()
         self._pending: dict[Key, Held | None] = {}
         self._events: list[EntityChanged] = []
-        self.outbox = OutboxRows()
+        self.outbox = waiting
         self._deliveries: list[Delivery] = []
         self._history: list[_HistoryRow] = []
         self._new_tenants: dict[Tenant, int] = {}
@@ -92,6 +93,7 @@ class EntityTransaction:
     def committed(self) -> Callable[[], None] | None:
         """Publish the transaction's entities; the listener is told on the event loop."""
         self.terms.committed()
+        self.outbox.committed()
         self.tenants.update(self._new_tenants)
         events, deliveries = self._events, self._deliveries
         if events:
@@ -99,7 +101,7 @@ class EntityTransaction:
             self.pages.changed(events)
         self._clear()
         streamed = self.streams.committed()
-        if not events and not deliveries:
+        if not (events or deliveries or streamed):
             return None
         return lambda: self._listener(Commit(events, deliveries, streamed))
 
@@ -108,7 +110,7 @@ class EntityTransaction:
         self.terms.rolled_back()
         self._usage.rolled_back()
         self.streams.committed()
-        self.outbox.clear()
+        self.outbox.rolled_back()
         self._clear()
 
     def _clear(self) -> None:
@@ -301,6 +303,7 @@ class SqliteEntities:
     ) -> Any:
         """See `EntityStore.update`."""
         transaction = self._transaction
+        transaction.outbox.check_room()
 
         def job(cursor: sqlite3.Cursor) -> Any:
             number = transaction.tenant(cursor, tenant, creates=creates)
@@ -313,6 +316,7 @@ class SqliteEntities:
     ) -> list[Any | NgsiLdError]:
         """See `EntityStore.update_many`."""
         transaction = self._transaction
+        transaction.outbox.check_room()
 
         def job(cursor: sqlite3.Cursor) -> list[Any | NgsiLdError]:
             number = transaction.tenant(cursor, tenant, creates=creates)

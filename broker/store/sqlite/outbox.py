@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -9,13 +10,17 @@ from typing import Any, Final
 
 import msgspec
 
+from broker.core.errors import Overloaded
 from broker.core.identifiers import Iri, Tenant
 from broker.core.timestamps import format_timestamp
 from broker.store.interface import Delivery, Standing
 from broker.store.sqlite import dead_letters
 from broker.store.sqlite.connection import Readers, Writer
+from broker.store.sqlite.streams import StreamLog
 
 _COLUMNS = "id, tenant, subscription, order_key, created, body"
+_log = logging.getLogger(__name__)
+_FULL_RETRY: Final = 5
 _SIZES: Final = (32, 16, 8, 4, 2, 1)
 _INSERTS: Final = {
     size: f"INSERT INTO outbox (seq, {_COLUMNS}) VALUES "
@@ -29,14 +34,46 @@ class OutboxRows:
 
     Few statements for many rows: each one lets another thread go first. A number that was given in
     a transaction that failed is not given again.
+
+    Attributes:
+        count: how many rows the outbox has, by the last commit.
+        refused: how many writes were refused because there were too many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """Know of no rows yet.
+
+        Args:
+            most: rows at which nothing more is taken that might add to them.
+        """
+        self.count = 0
+        self.refused = 0
+        self._most = most
+        self._is_full = False
+        self._more = 0
         self._next = 1
         self._waiting: list[Delivery] = []
 
+    def check_room(self) -> None:
+        """Refuse a write while too many notifications wait; what waits already is not lost.
+
+        Raises:
+            Overloaded: there are as many as may be.
+        """
+        if self.count >= self._most:
+            if not self._is_full:
+                self._is_full = True
+                _log.error("%s notifications wait for delivery: writes are refused", self.count)
+            self.refused += 1
+            raise Overloaded(
+                f"{self.count} notifications wait for delivery, which is as many as may"
+                " (max_waiting_notifications); nothing is written until there are less",
+                retry_after=_FULL_RETRY,
+            )
+
     def load(self, connection: sqlite3.Connection) -> None:
-        """Read which sequences were given before."""
+        """Read which sequences were given before, and how many rows wait."""
+        (self.count,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
         last = connection.execute(
             "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'"
         )
@@ -62,6 +99,7 @@ class OutboxRows:
             for sequence, one in enumerate(rows, self._next)
         ]
         self._next += len(written)
+        self._more += len(written)
         place = 0
         while place < len(written):
             size = next(size for size in _SIZES if size <= len(written) - place)
@@ -70,9 +108,30 @@ class OutboxRows:
             place += size
         return written
 
-    def clear(self) -> None:
+    def delete(self, cursor: sqlite3.Cursor, sequences: Iterable[int]) -> None:
+        """Delete rows that are settled."""
+        cursor.executemany("DELETE FROM outbox WHERE seq BETWEEN ? AND ?", _runs(sequences))
+        self._more -= cursor.rowcount
+
+    def forget(self, cursor: sqlite3.Cursor, tenant: Tenant, subscription_id: Iri) -> None:
+        """Delete all of a subscription, also what the open transaction would add."""
+        key = (tenant, subscription_id)
+        self._waiting = [one for one in self._waiting if (one.tenant, one.subscription_id) != key]
+        cursor.execute("DELETE FROM outbox WHERE tenant = ? AND subscription = ?", key)
+        self._more -= cursor.rowcount
+
+    def committed(self) -> None:
+        """Count what the transaction did."""
+        self.count += self._more
+        self._more = 0
+        if self._is_full and self.count < self._most:
+            self._is_full = False
+            _log.info("less notifications wait for delivery: writes are taken again")
+
+    def rolled_back(self) -> None:
         """Forget what the transaction would have written."""
         self._waiting = []
+        self._more = 0
 
 
 def _row(one: Delivery) -> tuple[object, ...]:
@@ -107,11 +166,13 @@ class SqliteOutbox:
         readers: Readers,
         clock: Callable[[], datetime],
         rows: OutboxRows,
+        streams: StreamLog,
     ) -> None:
         self._writer = writer
         self._readers = readers
         self._clock = clock
         self._rows = rows
+        self._streams = streams
 
     async def pending(self, *, after: int, limit: int) -> list[Delivery]:
         """See `Outbox.pending`."""
@@ -129,14 +190,16 @@ class SqliteOutbox:
     async def post(self, deliveries: Sequence[Delivery], stats: Mapping[str, Any]) -> None:
         """See `Outbox.post`."""
         key = (deliveries[0].tenant, deliveries[0].subscription_id)
+        self._rows.check_room()
         members = msgspec.json.encode(stats)
+        now = self._clock().timestamp()
 
         def job(cursor: sqlite3.Cursor) -> None:
             cursor.execute(
                 "UPDATE subscription SET stats = ? WHERE tenant = ? AND id = ?", (members, *key)
             )
             if cursor.rowcount:
-                self._rows.add(deliveries)
+                self._rows.add(self._streams.write(cursor, deliveries, now))
 
         await self._writer.write(job)
 
@@ -155,9 +218,7 @@ class SqliteOutbox:
                 f" SELECT {_COLUMNS}, ?, ? FROM outbox WHERE seq = ?",
                 [(now, reason, seq) for seq, reason in failed.items()],
             )
-            cursor.executemany(
-                "DELETE FROM outbox WHERE seq BETWEEN ? AND ?", _runs([*delivered, *failed])
-            )
+            self._rows.delete(cursor, [*delivered, *failed])
             cursor.executemany(
                 "UPDATE subscription SET stats = ? WHERE tenant = ? AND id = ?",
                 [

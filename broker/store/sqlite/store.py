@@ -13,7 +13,7 @@ from broker.store.sqlite.cache import EntityCache
 from broker.store.sqlite.connection import Writer, open_file
 from broker.store.sqlite.documents import SqliteDocuments
 from broker.store.sqlite.entities import EntityTransaction, SqliteEntities
-from broker.store.sqlite.outbox import SqliteOutbox
+from broker.store.sqlite.outbox import OutboxRows, SqliteOutbox
 from broker.store.sqlite.pages import PageCache
 from broker.store.sqlite.streams import SqliteStreams
 from broker.store.sqlite.subscriptions import SqliteSubscriptions
@@ -29,6 +29,7 @@ class SqliteStore:
     outbox: SqliteOutbox
     streams: SqliteStreams
     writer: Writer
+    waiting: OutboxRows
 
 
 @asynccontextmanager
@@ -42,6 +43,7 @@ async def open_store(
     max_queued: int = 10_000,
     cached_entities: int = 20_000,
     cached_rows: int = 50_000,
+    max_waiting: int = 1_000_000,
 ) -> AsyncIterator[SqliteStore]:
     """Open the store.
 
@@ -52,12 +54,14 @@ async def open_store(
         max_queued: writes that may wait for the writer before more are refused.
         cached_entities: entities kept decoded.
         cached_rows: rows of result pages kept.
+        max_waiting: notifications in the outbox at which writes are refused.
 
     Raises:
         NewerSchema: the file was written by a newer version.
     """
+    waiting = OutboxRows(max_waiting)
     transaction = EntityTransaction(
-        matcher, EntityCache(cached_entities), PageCache(cached_rows), clock, listener
+        matcher, EntityCache(cached_entities), PageCache(cached_rows), clock, listener, waiting
     )
     async with open_file(path, transaction, readers=readers, max_queued=max_queued) as opened:
         writer, pool = opened
@@ -66,7 +70,8 @@ async def open_store(
             entities=SqliteEntities(writer, pool, transaction, clock),
             documents=SqliteDocuments(writer, pool),
             subscriptions=SqliteSubscriptions(writer, pool, transaction, matcher),
-            outbox=SqliteOutbox(writer, pool, clock, transaction.outbox),
+            outbox=SqliteOutbox(writer, pool, clock, waiting, transaction.streams),
             streams=SqliteStreams(writer, pool, transaction.streams, matcher, clock),
             writer=writer,
+            waiting=waiting,
         )

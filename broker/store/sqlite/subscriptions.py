@@ -71,7 +71,7 @@ class SqliteSubscriptions:
             key = (tenant, subscription_id)
             cursor.execute("DELETE FROM subscription WHERE tenant = ? AND id = ?", key)
             found = cursor.rowcount > 0
-            cursor.execute("DELETE FROM outbox WHERE tenant = ? AND subscription = ?", key)
+            self._transaction.outbox.forget(cursor, *key)
             self._transaction.streams.close(cursor, key)
             self._matcher.discard(tenant, subscription_id)
             return found

@@ -47,6 +47,15 @@ def apply(
     return [entity for rule in mapping.entities for entity in run.entities(rule, scope)]
 
 
+def scope_of(mapping: Mapping, payload: Any, device: Dict[str, Any] | None = None) -> Scope:
+    """Return the names that the entities of a mapping read, with those of `let`.
+
+    Raises:
+        MappingError: see `apply`.
+    """
+    return _Run(mapping, None).scope(payload, device)
+
+
 class _Run:
     __slots__ = ("_drops", "_mapping")
 

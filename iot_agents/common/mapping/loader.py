@@ -39,20 +39,33 @@ class Loader:
             InvalidMapping: with every problem found, each with file, line and field.
         """
         try:
-            document = yaml12.load(file.read_text(encoding="utf-8"))
-        except yaml12.YamlError as error:
-            raise InvalidMapping([f"{file}:{error.line}: {error.problem}"]) from error
+            text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise InvalidMapping([f"{file}:1: {error}"]) from error
+        return self.load_text(text, str(file), root)[0]
+
+    def load_text(self, text: str, file: str, root: Traversable) -> tuple[Mapping, yaml12.Document]:
+        """Load the text of a file, and return the mapping with what the text says.
+
+        Args:
+            file: what problems call it.
+
+        Raises:
+            InvalidMapping: see `load`.
+        """
+        try:
+            document = yaml12.load(text)
+        except yaml12.YamlError as error:
+            raise InvalidMapping([f"{file}:{error.line}: {error.problem}"]) from error
         problems = self._shape.problems(document.value)
         if not problems:
             fields = Fields(lambda name: self._table(name, (root, self._packaged)))
             compilation = Compilation(fields, self._hints)
-            mapping = compilation.mapping(document.value, path=str(file))
+            mapping = compilation.mapping(document.value, path=file)
             problems = compilation.problems
             problems += model_check.problems(document.value, self._catalogue)
             if mapping is not None and not problems:
-                return mapping
+                return mapping, document
         raise InvalidMapping([_written(file, document, problem) for problem in problems])
 
     def _table(self, name: str, roots: tuple[Traversable, ...]) -> Dict[Any, Any] | None:
@@ -114,7 +127,7 @@ def _files(directory: Traversable) -> Iterator[Traversable]:
             yield entry
 
 
-def _written(file: Traversable, document: yaml12.Document, problem: InvalidField) -> str:
+def _written(file: str, document: yaml12.Document, problem: InvalidField) -> str:
     line = document.line(problem.path)
     where = written(problem.path)
     return (

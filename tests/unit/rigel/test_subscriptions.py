@@ -121,3 +121,16 @@ def test_the_command_explains_what_is_missing(
     assert main(["subscription", "explain"]) == 1
 
     assert "give the subscription's id" in capsys.readouterr().err
+
+
+async def test_explain_tells_the_moments_of_a_periodic_subscription(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await subscribe(url, "http://127.0.0.1:9/", timeInterval=3600, q="speed>60")
+
+    assert await said(url, "explain", ROADS) == 0
+
+    printed = capsys.readouterr().out
+    assert "every 3600 s, next at " in printed
+    assert "0 match" in printed
+    assert "stopped by no entity matches" in printed
