@@ -219,7 +219,7 @@ def _matching(bench: Bench) -> None:
 def _notifications(bench: Bench) -> None:
     result = asyncio.run(notified(bench.url, seconds=bench.seconds, rate=1000))
     bench.row(
-        "updates/s, one subscription each",
+        "updates/s, one of 1,000 subscriptions each, 10 endpoints",
         f"{result.rate:,.0f}/s, {result.lost} lost, {result.doubled} doubled,"
         f" p99 {result.p99:.0f} ms",
         "1,000/s, 0, 0, 250 ms",
@@ -247,6 +247,22 @@ def _measures(bench: Bench) -> None:
         bench.row("agent memory", f"{most.memory:.0f} MiB", "150 MiB", met=most.memory <= 150)
 
 
+def _dead_endpoint(bench: Bench) -> None:
+    """Compare what other receivers see with and without one that takes calls and never answers."""
+    alone, beside = (
+        asyncio.run(notified(bench.url, seconds=bench.seconds, rate=500, dead=dead))
+        for dead in (False, True)
+    )
+    share = beside.p99_whole / alone.p99_whole
+    bench.row(
+        "p99 beside a dead endpoint",
+        f"{share:.2f} of without ({beside.p99_whole:.1f} of {alone.p99_whole:.1f} ms),"
+        f" {beside.lost} lost",
+        "1.10",
+        met=share <= 1.1 and not beside.lost,
+    )
+
+
 ROWS: dict[str, Callable[[Bench], None]] = {
     "get": _get_entity,
     "page": _get_page,
@@ -255,6 +271,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "upsert": _upsert,
     "notify": _notifications,
     "measures": _measures,
+    "dead-endpoint": _dead_endpoint,
     "subscribed": _subscribed,
     "matching": _matching,
     "fill": _fill,

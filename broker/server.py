@@ -144,7 +144,7 @@ async def _opened(
 
 def _egress_policy(settings: Settings) -> EgressPolicy:
     return EgressPolicy(
-        schemes=frozenset(("http", "https", "mqtt", "mqtts")),
+        schemes=frozenset(("http", "https", "mqtt", "mqtts", "kafka")),
         allow_private=settings.egress_allow_private,
         allowed=tuple(part.strip() for part in settings.egress_allow.split(",") if part.strip()),
         timeout=settings.notification_timeout,

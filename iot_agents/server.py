@@ -13,19 +13,22 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, NoReturn, Protocol, Self
 
 from aiohttp import ClientSession, web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from broker.client import Client
 from broker.egress import Egress, EgressPolicy
+from iot_agents.common.admission import Admission
 from iot_agents.common.agent import Agent, Clock, open_agent
 from iot_agents.common.backoff import Backoff
+from iot_agents.common.codecs.catalogue import Codecs
+from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.commands.requests import NOTIFY, CommandRequests
 from iot_agents.common.commands.watching import Watcher
@@ -34,13 +37,12 @@ from iot_agents.common.health import Health
 from iot_agents.common.inspection import Inspection
 from iot_agents.common.making import Maker
 from iot_agents.common.mapping.loader import load_mappings, packaged_mappings
-from iot_agents.common.mapping.model import InvalidMapping, Mappings
-from iot_agents.common.mapping.provisioned import compile_mapping
+from iot_agents.common.mapping.model import Mappings
 from iot_agents.common.measure import Ticket
 from iot_agents.common.mqtt_link import Inlet, MqttLink, Start, client_id
 from iot_agents.common.pipeline import Pipeline
-from iot_agents.common.provisioning import Handler, Provisioning
-from iot_agents.common.provisioning_errors import InvalidExpression
+from iot_agents.common.provisioning import Provisioning
+from iot_agents.common.provisioning_checks import Checks
 from iot_agents.common.registry import Registry
 from iot_agents.lorawan.settings import LorawanSettings
 from iot_agents.lorawan.transport import LorawanTransport
@@ -124,22 +126,24 @@ async def serve(
     """
     if unknown := frozenset(roles) - ROLES:
         raise ValueError(f"no such agent: {', '.join(sorted(unknown))}")
-    async with (
-        ClientSession() as session,
-        Egress(_egress_policy(settings)) as egress,
-        Registry.open(settings.data_dir / "registry.db") as registry,
-    ):
-        parts = _Parts.of(settings, clock, registry, _clients(settings, session), egress)
+    with closing(_sandbox(settings)) as sandbox:
         async with (
-            _opened(settings, roles, parts.client_of, clock) as agents,
-            asyncio.TaskGroup() as group,
-            _tasks(group, _standing(agents)) as start,
-            _south(parts, agents, start) as south,
-            _http(settings, settings.port, _app(parts, agents, south)) as url,
-            _measures_http(settings, south) as http_url,
+            ClientSession() as session,
+            Egress(_egress_policy(settings)) as egress,
+            Registry.open(settings.data_dir / "registry.db") as registry,
         ):
-            await _watch(parts, agents, south, url, start)
-            yield RunningAgents(url, south.link.url, agents, http_url)
+            client_of = _clients(settings, session)
+            parts = _Parts.of(settings, clock, sandbox, registry, client_of, egress)
+            async with (
+                _opened(settings, roles, client_of, clock) as agents,
+                asyncio.TaskGroup() as group,
+                _tasks(group, _standing(agents)) as start,
+                _south(parts, agents, start) as south,
+                _http(settings, settings.port, _app(parts, agents, south)) as url,
+                _measures_http(settings, south) as http_url,
+            ):
+                await _watch(parts, agents, south, url, start)
+                yield RunningAgents(url, south.link.url, agents, http_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,7 @@ class _Parts:
 
     settings: Settings
     mappings: Mappings
+    codecs: Codecs
     validator: Validator
     clock: Clock
     registry: Registry
@@ -159,14 +164,17 @@ class _Parts:
         cls,
         settings: Settings,
         clock: Clock,
+        sandbox: Sandbox,
         registry: Registry,
         client_of: ClientOf,
         egress: Egress,
     ) -> Self:
+        codecs = Codecs(sandbox, settings.codecs)
         modes = dict(_mode_of(text) for text in settings.validation_of)
         return cls(
             settings,
-            load_mappings(*settings.mappings, packaged_mappings()),
+            load_mappings(*settings.mappings, packaged_mappings(), codecs=codecs),
+            codecs,
             Validator(Catalogue.packaged(), modes, Mode(settings.validation)),
             clock,
             registry,
@@ -185,6 +193,7 @@ class _Parts:
             agent.outlets,
             counters=agent.counters,
             clock=self.clock,
+            codecs=self.codecs,
         )
 
 
@@ -208,12 +217,14 @@ class _South:
     Attributes:
         desks: the commands of each agent that can bring them.
         watchers: who looks after the command attributes of each agent at the broker.
+        pipelines: the way of each agent's measures.
         routes: what the agents' HTTP interface serves of it.
         measures: what takes measures on a port of its own.
     """
 
     link: MqttLink
     desks: dict[str, Desk] = field(default_factory=dict)
+    pipelines: dict[str, Pipeline] = field(default_factory=dict)
     watchers: dict[str, Watcher] = field(default_factory=dict)
     routes: list[web.RouteDef] = field(default_factory=list)
     measures: web.Application | None = None
@@ -285,11 +296,17 @@ async def _south(parts: _Parts, agents: Mapping[str, Agent], start: Start) -> As
     for name in listening:
         agent = agents[name]
         south.desks[name] = _desk(parts, agent)
+        south.pipelines[name] = parts.pipeline(agent)
         transport = _TRANSPORTS[name](parts, agent, south, start)
         inlets.append(await _inlet(parts, agent, transport, alone=len(listening) == 1))
         start(f"{name}-commands", south.desks[name].run())
+        start(f"{name}-waiting", south.pipelines[name].resume())
     async with south.link.listening(inlets, start):
         yield south
+
+
+def _sandbox(settings: Settings) -> Sandbox:
+    return Sandbox(SandboxLimits(seconds=settings.codec_seconds, memory=settings.codec_memory))
 
 
 async def _inlet(parts: _Parts, agent: Agent, transport: _Transport, *, alone: bool) -> Inlet:
@@ -317,7 +334,7 @@ def _desk(parts: _Parts, agent: Agent) -> Desk:
 def _lorawan(parts: _Parts, agent: Agent, south: _South, _start: Start) -> _Transport:
     transport = LorawanTransport(
         LorawanSettings.of(parts.settings),
-        parts.pipeline(agent),
+        south.pipelines[LORAWAN],
         counters=agent.counters,
         clock=parts.clock,
     )
@@ -330,11 +347,12 @@ def _mqtt(parts: _Parts, agent: Agent, south: _South, start: Start) -> _Transpor
     reception = Reception(
         settings,
         parts.registry,
-        parts.pipeline(agent),
+        south.pipelines[MQTT],
         desk,
         counters=agent.counters,
         clock=parts.clock,
     )
+    south.pipelines[MQTT].replays.reread = reception.reread
     publish, timeout = south.link.publish, parts.settings.command_timeout
     desk.add_courier(MqttCourier(settings, publish, parts.egress, timeout=timeout))
     configuration = Configuration(parts.client_of, publish, parts.egress)
@@ -385,10 +403,14 @@ def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Appli
         client_max_size=settings.max_body, middlewares=[_until_commands_work(south)]
     )
     app.add_routes(CommandRequests(south.desks).routes())
-    provisioning = Provisioning(parts.registry, _check_expressions).app()
-    inspection = Inspection({name: agent.outlets for name, agent in agents.items()})
+    checks = Checks(relaxed=settings.relax_template_validation)
+    provisioning = Provisioning(parts.registry, checks).app()
+    outlets = {name: agent.outlets for name, agent in agents.items()}
+    inspection = Inspection(outlets)
     provisioning.add_routes(inspection.routes())
+    provisioning.add_routes(Admission(parts.registry, checks, outlets, south.pipelines).routes())
     app.add_subapp("/iot", provisioning)
+    app.router.add_get("/version", inspection.about)
     app.add_routes(south.routes)
     if OCPI in agents:
         ocpi = OcpiSettings.of(settings)
@@ -407,13 +429,6 @@ def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Applicatio
         clock=parts.clock,
     )
     return Receiver(settings, locations, counters=agent.counters, clock=parts.clock).app()
-
-
-def _check_expressions(in_force: Mapping[str, Any]) -> None:
-    try:
-        compile_mapping(in_force, name=str(in_force.get("device_id", "device")))
-    except InvalidMapping as error:
-        raise InvalidExpression(str(error)) from error
 
 
 def _until_commands_work(south: _South) -> Middleware:

@@ -124,8 +124,21 @@ class Settings:
         default="MQTT", metadata=_doc("Transport of devices that are provisioned without one.")
     )
 
+    relax_template_validation: bool = field(
+        default=False,
+        metadata=_doc("Whether any character may stand in an `object_id`, as OPC UA needs it."),
+    )
     mappings: tuple[Path, ...] = field(
         default=(), metadata=_doc("Directories of further mapping files, before those shipped.")
+    )
+    codecs: tuple[Path, ...] = field(
+        default=(), metadata=_doc("Directories of codec scripts that devices and mappings name.")
+    )
+    codec_seconds: float = field(
+        default=0.1, metadata=_doc("Seconds of computing a codec script has for one frame.")
+    )
+    codec_memory: int = field(
+        default=16_777_216, metadata=_doc("Bytes of memory a codec script may use.")
     )
     validation: Literal["off", "warn", "reject"] = field(
         default="warn", metadata=_doc("What is done when an entity breaks its Smart Data Model.")
@@ -185,11 +198,16 @@ class Settings:
 
     lorawan_topics: tuple[str, ...] = field(
         default=("application/+/device/+/event/+",),
-        metadata=_doc("MQTT topic filters of the LoRaWAN network server's events."),
+        metadata=_doc(
+            "MQTT topic filters of LoRaWAN network servers' events, each as `network=filter`;"
+            " without a network it is `chirpstack`."
+        ),
     )
     lorawan_http_token: str = field(
         default="",
-        metadata=_doc("Bearer token of the network server's HTTP integration; empty closes it."),
+        metadata=_doc(
+            "Token of the network servers' HTTP integrations, below `/lorawan/`; empty closes them."
+        ),
     )
 
     ocpi_tokens: tuple[str, ...] = field(

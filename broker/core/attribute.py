@@ -52,8 +52,8 @@ def read_attribute(reader: Reader, iri: Iri, value: Any, where: str, depth: int 
     if type(value) is dict:
         key = value.get("datasetId", DEFAULT_INSTANCE)
         if key != DEFAULT_INSTANCE:
-            key = _dataset_key(key, where)
-        return {key: _read_instance(reader, iri, value, where, depth)}
+            key = dataset_key(key, where)
+        return {key: read_instance(reader, iri, value, where, depth)}
     if type(value) is list and are_instances(value):
         return _read_array(reader, iri, value, where, depth)
     return {DEFAULT_INSTANCE: read_bare(reader, value, where)}
@@ -74,7 +74,7 @@ def read_fragment(reader: Reader, iri: Iri, value: Any, where: str) -> Instances
         path = f"{where}[{place}]" if documents is value else where
         if type(document) is not dict or not document:
             raise BadRequestData(f"{path}: expected an attribute object, got {document!r:.80}")
-        key = _dataset_key(document.get("datasetId", DEFAULT_INSTANCE), path)
+        key = dataset_key(document.get("datasetId", DEFAULT_INSTANCE), path)
         if key in instances:
             raise BadRequestData(f"{path}.datasetId: {key} is there twice")
         table = _infer(reader, document, path)
@@ -117,7 +117,7 @@ def read_simplified(reader: Reader, value: Any, where: str) -> Instances:
     if type(datasets) is dict and datasets:
         _check_count(datasets, where)
         return {
-            _dataset_key(key, where): _read_simplified_value(reader, item, f"{where}.dataset.{key}")
+            dataset_key(key, where): _read_simplified_value(reader, item, f"{where}.dataset.{key}")
             for key, item in datasets.items()
         }
     return {DEFAULT_INSTANCE: _read_simplified_value(reader, value, where)}
@@ -164,7 +164,12 @@ def take_as(bare: Bare, kind: str, lang: str | None) -> Instance:
     return {"type": kind, table.value: read(bare.reader, value, bare.where) if read else value}
 
 
-def _dataset_key(dataset_id: Any, where: str) -> str:
+def dataset_key(dataset_id: Any, where: str) -> str:
+    """Check a datasetId; that of the default instance is `@none`.
+
+    Raises:
+        BadRequestData: it is no URI.
+    """
     if dataset_id == DEFAULT_INSTANCE:
         return DEFAULT_INSTANCE
     if dataset_id == NGSI_LD_NULL:
@@ -181,11 +186,11 @@ def _read_array(
         path = f"{where}[{place}]"
         if type(document) is not dict:
             raise BadRequestData(f"{path}: expected an attribute instance, got {document!r:.80}")
-        key = _dataset_key(document.get("datasetId", DEFAULT_INSTANCE), path)
+        key = dataset_key(document.get("datasetId", DEFAULT_INSTANCE), path)
         if key in instances:
             instance = "the default instance" if key == DEFAULT_INSTANCE else f"datasetId {key}"
             raise BadRequestData(f"{path}: {instance} is there twice")
-        instances[key] = _read_instance(reader, iri, document, path, depth)
+        instances[key] = read_instance(reader, iri, document, path, depth)
     return instances
 
 
@@ -209,9 +214,14 @@ def _kind(document: Mapping[str, Any]) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def _read_instance(
-    reader: Reader, iri: Iri, document: dict[str, Any], where: str, depth: int
+def read_instance(
+    reader: Reader, iri: Iri, document: dict[str, Any], where: str, depth: int = 0
 ) -> Instance | Bare | None:
+    """Read one instance of an attribute; None deletes it.
+
+    Raises:
+        BadRequestData: see `read_attribute`.
+    """
     kind = document.get("type")
     table = TABLES.get(kind) if type(kind) is str else None
     if table is None:

@@ -51,7 +51,7 @@ def expand_entity(document: object, ld_context: LdContext) -> Fragment:
     Raises:
         BadRequestData: the document is no entity, or it contains a null.
     """
-    return _check_whole(_read(document, ld_context, read_attribute, whole=True))
+    return check_whole(read_document(document, ld_context, read_attribute, whole=True))
 
 
 def expand_simplified(
@@ -65,10 +65,10 @@ def expand_simplified(
     Raises:
         BadRequestData: see there.
     """
-    fragment = _read(document, ld_context, _read_simplified, whole=whole)
-    _check_id(fragment, entity_id)
+    fragment = read_document(document, ld_context, _read_simplified, whole=whole)
+    check_id(fragment, entity_id)
     if whole:
-        return _check_whole(fragment)
+        return check_whole(fragment)
     fragment["keepsKinds"] = True
     return fragment
 
@@ -81,8 +81,8 @@ def expand_fragment(
     Raises:
         BadRequestData: the document is no fragment, or it is of another entity.
     """
-    fragment = _read(document, ld_context, read_attribute, whole=False)
-    _check_id(fragment, entity_id)
+    fragment = read_document(document, ld_context, read_attribute, whole=False)
+    check_id(fragment, entity_id)
     return fragment
 
 
@@ -100,7 +100,14 @@ def expand_attribute(document: object, attribute: Iri, ld_context: LdContext) ->
     return _fragment(reader, {}, {attribute: instances})
 
 
-def _read(document: object, ld_context: LdContext, read: ReadAttribute, *, whole: bool) -> Fragment:
+def read_document(
+    document: object, ld_context: LdContext, read: ReadAttribute, *, whole: bool
+) -> Fragment:
+    """Expand an entity document whose attributes are read in one way or another.
+
+    Raises:
+        BadRequestData: the document is none.
+    """
     if type(document) is not dict:
         raise BadRequestData(f"expected an entity, got {document!r:.80}")
     if len(document) > vocabulary.MAX_ATTRIBUTES:
@@ -138,7 +145,12 @@ def _read_simplified(reader: Reader, iri: Iri, value: Any, where: str) -> Instan
     return read_simplified(reader, value, where)
 
 
-def _check_whole(fragment: Fragment) -> Fragment:
+def check_whole(fragment: Fragment) -> Fragment:
+    """Return a fragment that has an id and a type.
+
+    Raises:
+        BadRequestData: one of them is missing.
+    """
     if "id" not in fragment:
         raise BadRequestData("id: expected a URI, there is none")
     if "type" not in fragment:
@@ -146,7 +158,12 @@ def _check_whole(fragment: Fragment) -> Fragment:
     return fragment
 
 
-def _check_id(fragment: Fragment, entity_id: Iri | None) -> None:
+def check_id(fragment: Fragment, entity_id: Iri | None) -> None:
+    """Check that a fragment is of an entity.
+
+    Raises:
+        BadRequestData: it is of another one.
+    """
     if entity_id is not None and fragment.get("id", entity_id) != entity_id:
         raise BadRequestData(f"id: expected {entity_id}, got {fragment['id']}")
 

@@ -60,7 +60,7 @@ def render(
         join_level: how many relationships away from this entity they may be.
         contained_by: entities on the way here, which are not put inline again.
     """
-    renderer = _Renderer(ld_context.for_types(entity["type"]), representation)
+    renderer = Renderer(ld_context.for_types(entity["type"]), representation)
     if linked is not None and join_level > 0:
         path = contained_by | {Iri(entity["id"])}
 
@@ -90,8 +90,8 @@ def for_linked(representation: Representation, relationship: Iri) -> Representat
     return replace(representation, projection=projection.linked(relationship))
 
 
-class _Renderer:
-    """Renders one entity."""
+class Renderer:
+    """Renders one entity, or single instances of its attributes."""
 
     __slots__ = (
         "_compact",
@@ -113,6 +113,7 @@ class _Renderer:
         self.inline: Callable[[Iri, Iri], CompactedEntity | None] | None = None
 
     def entity(self, entity: ExpandedEntity) -> dict[str, Any]:
+        """Render an entity; empty when the projection leaves nothing."""
         types = entity["type"]
         compact = self._compact
         document: dict[str, Any] = {
@@ -151,7 +152,7 @@ class _Renderer:
         return chosen
 
     def normalized(self, name: Iri, instances: Mapping[str, Instance]) -> Any:
-        documents = [self._normalized(name, item, key) for key, item in instances.items()]
+        documents = [self.instance(name, item, key) for key, item in instances.items()]
         return documents if len(documents) > 1 else documents[0]
 
     def concise(self, name: Iri, instances: Mapping[str, Instance]) -> Any:
@@ -162,7 +163,8 @@ class _Renderer:
         values = {key: self._simplified(name, item) for key, item in instances.items()}
         return {"dataset": values} if len(values) > 1 else next(iter(values.values()))
 
-    def _normalized(self, name: Iri, instance: Instance, key: str) -> dict[str, Any]:
+    def instance(self, name: Iri, instance: Instance, key: str) -> dict[str, Any]:
+        """Render an instance of a dataset, normalized."""
         document = instance.copy()
         if not self._sys_attrs:
             for member in _SYSTEM_MEMBERS:
@@ -180,7 +182,7 @@ class _Renderer:
         return document
 
     def _concise(self, name: Iri, instance: Instance, key: str) -> dict[str, Any]:
-        document = self._normalized(name, instance, key)
+        document = self.instance(name, instance, key)
         if "objectList" in document:
             document["objectList"] = instance["objectList"]
         if document["type"] != "Property" or not is_geometry(document["value"]):
@@ -262,17 +264,17 @@ def _bare(document: dict[str, Any]) -> Any:
 
 _SHOW: Final = MappingProxyType(
     {
-        "normalized": _Renderer.normalized,
-        "concise": _Renderer.concise,
-        "simplified": _Renderer.simplified,
+        "normalized": Renderer.normalized,
+        "concise": Renderer.concise,
+        "simplified": Renderer.simplified,
     }
 )
 _CHANGES: Final = MappingProxyType(
     {
-        "VocabProperty": _Renderer.change_vocab,
-        "LanguageProperty": _Renderer.change_language,
-        "Relationship": _Renderer.change_relationship,
-        "ListRelationship": _Renderer.change_list,
+        "VocabProperty": Renderer.change_vocab,
+        "LanguageProperty": Renderer.change_language,
+        "Relationship": Renderer.change_relationship,
+        "ListRelationship": Renderer.change_list,
     }
 )
 """What is done to the copy of an instance, beside what is done to all kinds."""

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from broker.core import projection
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.identifiers import DEFAULT_INSTANCE, check_name, check_uri
+from broker.core.kafka import KAFKA, check_kafka_topic
 from broker.core.ld_context import CORE
 from broker.core.mqtt import MQTT_SCHEMES, check_notifier, check_topic
 from broker.core.projection import ENTITY_MEMBERS
@@ -44,7 +45,7 @@ _MOST_JOINED: Final = 10
 _LEAST_INTERVAL: Final = 0.05
 _JOINS: Final = ("flat", "inline", "@none")
 _HTTP_SCHEMES: Final = ("http", "https")
-_KNOWN_SCHEMES: Final = ("ws", "wss", "kafka")
+_KNOWN_SCHEMES: Final = ("ws", "wss")
 
 _LISTED = re.compile(r"[,|]")
 _BRACES = re.compile(r"\{.*\}")
@@ -179,12 +180,14 @@ def _check_endpoint_uri(uri: str, path: str) -> None:
         raise BadRequestData(f"{path}: {uri!r:.120} is no URL: {error}") from error
     if parts.scheme in _KNOWN_SCHEMES:
         raise OperationNotSupported(f"{path}: endpoints over {parts.scheme} are not offered yet")
-    if parts.scheme not in (*_HTTP_SCHEMES, *MQTT_SCHEMES):
-        raise BadRequestData(f"{path}: expected an http(s) or mqtt(s) URL, got {uri!r:.120}")
+    if parts.scheme not in (*_HTTP_SCHEMES, *MQTT_SCHEMES, KAFKA):
+        raise BadRequestData(f"{path}: expected an http(s), mqtt(s) or kafka URL, got {uri!r:.120}")
     if not host:
         raise BadRequestData(f"{path}: {uri!r:.120} names no host")
     if parts.scheme in MQTT_SCHEMES:
         check_topic(parts, path)
+    elif parts.scheme == KAFKA:
+        check_kafka_topic(parts, path)
     elif parts.username is not None or parts.password is not None:
         raise BadRequestData(f"{path}: credentials go into receiverInfo, not into the URL")
 

@@ -20,14 +20,17 @@ from broker.core.errors import (
     LdContextNotAvailable,
     NgsiLdError,
     NonexistentTenant,
+    OperationNotSupported,
     ResourceNotFound,
 )
 from broker.core.identifiers import Iri, Tenant
+from broker.core.kafka import KAFKA
 from broker.core.ld_context import LdContext
 from broker.core.subscription import Subscription
 from broker.operations.broker import Broker
 from broker.store.interface import Matcher
 from broker.subscriptions.compiled import CompiledSubscription, Contexts, compile_subscription
+from broker.subscriptions.endpoints import kafka
 from broker.subscriptions.endpoints.target import target_of
 from broker.subscriptions.registry import DeliveryRecord, Entry
 
@@ -275,6 +278,8 @@ async def _prepare(
 ) -> tuple[Subscription, CompiledSubscription]:
     """Check all that has to be asked for: the endpoint's address, @contexts, query languages."""
     uri = subscription.notification.endpoint.uri
+    if uri.startswith(f"{KAFKA}:") and not kafka.is_available():
+        raise OperationNotSupported(f"notification.endpoint.uri: {kafka.MISSING}")
     reason = broker.egress.check(uri)
     if reason is not None:
         raise BadRequestData(f"notification.endpoint.uri: {uri!r:.200} may not be called: {reason}")

@@ -21,6 +21,7 @@ from broker.core.timestamps import format_timestamp, instant_key
 from broker.egress import Egress
 from broker.store.interface import Commit, Outbox
 from broker.subscriptions.endpoints.http import Failure, HttpEndpoint
+from broker.subscriptions.endpoints.kafka import KafkaEndpoint
 from broker.subscriptions.endpoints.mqtt import MqttEndpoint
 from broker.subscriptions.endpoints.target import Target
 from broker.subscriptions.endpoints.tls import SYSTEM, Trust
@@ -71,6 +72,7 @@ class Notifier:
         seconds = self._policy.timeout
         self._http = HttpEndpoint(egress, clock, timeout=seconds, trust=trust)
         self._mqtt = MqttEndpoint(egress, timeout=seconds, trust=trust)
+        self._kafka = KafkaEndpoint(egress, timeout=seconds)
         self._run: _Run | None = None
         self._counts: Counter[str] = Counter()
 
@@ -87,7 +89,7 @@ class Notifier:
         The registry has to know the stored subscriptions by then.
         """
         settlement = Settlement(outbox, self._policy.flush_interval, self._counts)
-        async with self._mqtt, asyncio.TaskGroup() as group:
+        async with self._kafka, self._mqtt, asyncio.TaskGroup() as group:
             intake = Intake(self._registry, settlement, self._policy, self._wake)
             run = self._run = _Run(intake, settlement, group)
             self._hold_back_throttled()
@@ -246,7 +248,9 @@ class Notifier:
     async def send(self, target: Target, body: bytes) -> Failure | None:
         """Make one attempt to send a notification; None when it arrived."""
         try:
-            endpoint = self._http if target.mqtt is None else self._mqtt
+            if target.http is not None:
+                return await self._http.send(target, body)
+            endpoint = self._kafka if target.mqtt is None else self._mqtt
             return await endpoint.send(target, body)
         except Exception as error:  # noqa: BLE001 - the lane must outlive one notification
             _log.exception("sending to %s failed here", target.lane)

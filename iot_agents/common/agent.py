@@ -81,7 +81,9 @@ async def open_agent(
     async with Spool.open(path, counters=counters, clock=clock, limits=limits) as spool:
         outlets = Outlets(
             spool,
-            WaitingRoom(spool.database, limit=settings.waiting_room_size, counters=counters),
+            await WaitingRoom.open(
+                spool.database, limit=settings.waiting_room_size, counters=counters
+            ),
             DeadLetters(spool.database, limit=settings.dead_letters_size, counters=counters),
         )
         pace = Pace(

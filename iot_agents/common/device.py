@@ -13,10 +13,7 @@ from iot_agents.common.provisioning_errors import WrongSyntax
 
 T = TypeVar("T")
 
-# What the FIWARE library refuses in names, because NGSI v2 did.
-_FORBIDDEN = re.compile(r"[<>();'=\"]")
 _EUI = re.compile(r"[0-9A-Fa-f]{16}")
-_FORBIDDEN_IN_TYPES = re.compile(r"[<>;'=\"]")
 
 
 class Attribute(
@@ -44,9 +41,6 @@ class Attribute(
     def __post_init__(self) -> None:
         if not self.object_id and not self.name:
             raise ValueError("one of object_id and name is needed")
-        for text in (self.object_id, self.name):
-            _refuse(_FORBIDDEN, text)
-        _refuse(_FORBIDDEN, self.type)
 
 
 class StaticAttribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,8 +73,9 @@ class Provisioned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     payload_type: str = msgspec.field(default="", name="payloadType")
     store_last_measure: bool | None = msgspec.field(default=None, name="storeLastMeasure")
 
-    def __post_init__(self) -> None:
-        _refuse(_FORBIDDEN_IN_TYPES, self.entity_type)
+    use_cb_flow_control: bool | None = msgspec.field(default=None, name="useCBflowControl")
+    cmd_mode: str = msgspec.field(default="", name="cmdMode")
+    expression_language: str = msgspec.field(default="", name="expressionLanguage")
 
     def internal(self, section: str) -> Mapping[str, Any]:
         """Return a section of `internal_attributes`."""
@@ -147,8 +142,3 @@ def document_of(thing: msgspec.Struct) -> dict[str, Any]:
     """Return the JSON form of a device or a service group."""
     document: dict[str, Any] = msgspec.to_builtins(thing)
     return document
-
-
-def _refuse(characters: re.Pattern[str], text: str) -> None:
-    if found := characters.search(text):
-        raise ValueError(f"{text!r:.80} has the character {found[0]} in it, which is not allowed")

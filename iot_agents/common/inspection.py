@@ -1,4 +1,4 @@
-"""What an operator can look at: the waiting rooms, the dead letters, and what runs."""
+"""What an operator can look at: the dead letters, and what runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from iot_agents.common.nesting import MAX_DEPTH, deeper_than
 from iot_agents.common.pipeline import Outlets
 
 
@@ -24,8 +25,6 @@ class Inspection:
         """Return what belongs under `/iot`."""
         return (
             web.get("/about", self.about),
-            web.get("/waiting", self.waiting),
-            web.delete("/waiting/{device_id}", self.forget),
             web.get("/dead-letters", self.dead_letters),
         )
 
@@ -42,36 +41,6 @@ class Inspection:
             }
         )
 
-    async def waiting(self, _: web.Request) -> web.Response:
-        """Return the devices nobody knows, each with its newest message."""
-        devices = [
-            {
-                "agent": agent,
-                "protocol": device.protocol,
-                "device_id": device.device_id,
-                "measures": device.measures,
-                "first": device.first,
-                "last": device.last,
-                "topic": device.topic,
-                "reason": device.reason,
-                "payload": _readable(device.payload),
-            }
-            for agent, outlets in self._outlets.items()
-            for device in await outlets.waiting.devices()
-        ]
-        return web.json_response({"count": len(devices), "devices": devices})
-
-    async def forget(self, request: web.Request) -> web.Response:
-        """Remove what waits of a device."""
-        device_id = request.match_info["device_id"]
-        removed = [await outlets.waiting.forget(device_id) for outlets in self._outlets.values()]
-        if not any(removed):
-            return web.json_response(
-                {"name": "DEVICE_NOT_FOUND", "message": f"nothing waits of {device_id!r:.80}"},
-                status=404,
-            )
-        return web.Response(status=204)
-
     async def dead_letters(self, _: web.Request) -> web.Response:
         """Return the newest messages and entities that could not be used, with the reason."""
         letters = [
@@ -82,7 +51,7 @@ class Inspection:
                 "at": letter.at,
                 "kind": letter.kind,
                 "reason": letter.reason,
-                "payload": _readable(letter.payload),
+                "payload": readable(letter.payload),
             }
             for agent, outlets in self._outlets.items()
             for letter in await outlets.dead_letters.newest()
@@ -91,9 +60,12 @@ class Inspection:
         return web.json_response({"count": count, "deadLetters": letters})
 
 
-def _readable(payload: bytes) -> Any:
+def readable(payload: bytes) -> Any:
     """Return a payload as JSON where it is JSON, otherwise in base64."""
     try:
-        return msgspec.json.decode(payload)
-    except msgspec.DecodeError:
+        document = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        document = None
+    if document is None or deeper_than(MAX_DEPTH, document):
         return {"base64": base64.b64encode(payload).decode()}
+    return document

@@ -37,16 +37,22 @@ class Maker:
         self._counters = counters
 
     def make(
-        self, mapping: Mapping, payload: Any, who: str, device: Dict[str, Any] | None = None
+        self,
+        mapping: Mapping,
+        payload: Any,
+        who: str,
+        device: Dict[str, Any] | None = None,
+        decoded: Dict[str, Any] | None = None,
     ) -> Made:
         """Apply a mapping and check what it gives.
 
         Args:
             who: whom the log shall name.
+            decoded: see `apply`.
         """
         drops: list[Drop] = []
         try:
-            entities = apply(mapping, payload, device, drops=drops)
+            entities = apply(mapping, payload, device, drops=drops, decoded=decoded)
         except MappingError as error:
             return Made(refused=(str(error),))
         for drop in drops:

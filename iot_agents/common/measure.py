@@ -32,6 +32,10 @@ class Measure:
         data: the device's own bytes, and `port`, for a codec.
         chosen: whether the members have the names that were chosen for the device, so that those
             which nobody provisioned pass; otherwise only provisioned ones count.
+        again: what its transport needs beside the rest to read a message again that waited.
+        waited: whether it comes out of the waiting room.
+        event: what this tells instead of a frame, such as `status`; only provisioned attributes can
+            ask for it.
         key: the same for every delivery of this measure; empty when the protocol cannot tell.
     """
 
@@ -48,6 +52,9 @@ class Measure:
     resources: tuple[str, ...] = ()
     transport: str = ""
     chosen: bool = False
+    again: Mapping[str, str] = field(default_factory=dict)
+    waited: bool = False
+    event: str = ""
     key: str = ""
 
     @property

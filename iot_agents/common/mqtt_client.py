@@ -1,10 +1,7 @@
 """MQTT in: messages are acknowledged only when what they brought is durable.
 
 MQTT 5 with a persistent session and a bounded receive window, or 3.1.1 where the server knows no
-better; QoS 1; reconnected for ever. aiomqtt 2 acknowledges a message when it arrives and offers no
-other way, so this module, and no other, reaches through it to the paho client underneath: for
-manual acknowledgement (`manual_ack_set`, `ack`) and to take the messages that have come already
-without a task for each.
+better; QoS 1; reconnected for ever.
 """
 
 from __future__ import annotations
@@ -15,29 +12,33 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import NoReturn, Protocol, cast
+from typing import NoReturn, Protocol
 from urllib.parse import unquote, urlsplit
-
-import aiomqtt
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from iot_agents.common.backoff import Backoff
 from iot_agents.common.measure import NotDurable, Ticket
+from iot_agents.common.mqtt_connection import (
+    Address,
+    Connection,
+    MqttError,
+    NoAnswer,
+    Refused,
+    Room,
+    connected,
+)
+from iot_agents.common.mqtt_packets import FIVE, THREE, Connect
 
 _log = logging.getLogger(__name__)
-_REFUSED = 0x80
 # 0x84 and, from servers older than MQTT 5, 1: the server does not speak the version asked for.
 _UNSUPPORTED_VERSION = {0x84, 1}
-_FIVE = aiomqtt.ProtocolVersion.V5
-_THREE = aiomqtt.ProtocolVersion.V311
-_OTHER = {_FIVE: _THREE, _THREE: _FIVE}
+_OTHER = {FIVE: THREE, THREE: FIVE}
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _RECEIVE_MAXIMUM = 65_535
+_KEEP_ALIVE = 60
+# Nothing in taking a message has to wait, so others get a turn after that many.
+_TURN = 50
+# Far above what agents take: they refuse what is too large with a reason.
+_LARGEST_PACKET = 64 * 1024 * 1024
 
 
 Accept = Callable[[str, bytes], Awaitable[Ticket | None]]
@@ -70,7 +71,8 @@ class Publish(Protocol):
         ...
 
 
-_Accepted = tuple[aiomqtt.Message, Ticket | None]
+_Accepted = tuple[int, Ticket | None]
+"""The packet id of a message, 0 for one of QoS 0, and what became of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,21 +104,6 @@ class MqttOptions:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-class _Queue(asyncio.Queue[aiomqtt.Message]):
-    """aiomqtt's queue of what arrived, which tells when it was full."""
-
-    def __init__(self, dropped: Callable[[], None], maxsize: int = 0) -> None:
-        super().__init__(maxsize)
-        self._dropped = dropped
-
-    def put_nowait(self, item: aiomqtt.Message) -> None:
-        try:
-            super().put_nowait(item)
-        except asyncio.QueueFull:
-            self._dropped()
-            raise
-
-
 class MqttSource:
     """A subscription that outlives its connections."""
 
@@ -138,9 +125,9 @@ class MqttSource:
         self._accept = accept
         self._acknowledged = acknowledged
         self._dropped = dropped
-        self._version = _THREE if options.version == "3.1.1" else _FIVE
+        self._version = THREE if options.version == "3.1.1" else FIVE
         self._agreed = False
-        self._client: aiomqtt.Client | None = None
+        self._connected: Connection | None = None
         self.subscribed = asyncio.Event()
         """Set while connected and subscribed."""
         self.trouble = "not connected yet"
@@ -151,17 +138,17 @@ class MqttSource:
         failures = 0
         while True:
             try:
-                async with self._connection() as client:
-                    await self._subscribe(client)
+                async with self._connection() as connection:
+                    await self._subscribe(connection)
                     failures, self.trouble = 0, ""
                     self._agreed = True
-                    self._client = client
+                    self._connected = connection
                     self.subscribed.set()
                     _log.info("subscribed to %s", ", ".join(self._options.topics))
-                    await self._consume(client)
-            except* (aiomqtt.MqttError, NotDurable) as group:
+                    await self._consume(connection)
+            except* (MqttError, NotDurable) as group:
                 failures += 1
-                self._client = None
+                self._connected = None
                 self.subscribed.clear()
                 self._failed(group.exceptions[0], failures)
             await asyncio.sleep(self._options.backoff.delay(failures))
@@ -170,12 +157,14 @@ class MqttSource:
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False
     ) -> None:
         """Send a message over the connection that the subscription has; see `Publish`."""
-        client = self._client
-        if client is None:
+        connection = self._connected
+        if connection is None:
             raise NotPublished(self.trouble or "no connection to the MQTT server")
         try:
-            await client.publish(topic, payload, qos=qos, retain=retain)
-        except aiomqtt.MqttError as error:
+            await connection.publish(topic, payload, qos=qos, retain=retain)
+        except Refused as error:
+            raise NotPublished(f"MQTT server: {error}") from error
+        except MqttError as error:
             raise PublishInDoubt(f"MQTT server: {error}") from error
 
     def _failed(self, error: BaseException, failures: int) -> None:
@@ -186,81 +175,63 @@ class MqttSource:
             _log.warning("no connection to the MQTT server: %s", error)
         if self._options.version == "auto" and not self._agreed and _may_be_the_version(error):
             self._version = _OTHER[self._version]
-            _log.info("trying MQTT %s", "5" if self._version is _FIVE else "3.1.1")
+            _log.info("trying MQTT %s", "5" if self._version == FIVE else "3.1.1")
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
+    async def _connection(self) -> AsyncIterator[Connection]:
         options = self._options
-        address = urlsplit(options.url)
-        if address.scheme not in _DEFAULT_PORTS:
-            raise aiomqtt.MqttError(f"{address.scheme!r} is neither mqtt nor mqtts")
-        five = self._version is _FIVE
-        client = aiomqtt.Client(
-            address.hostname or "localhost",
-            address.port or _DEFAULT_PORTS[address.scheme],
-            username=unquote(address.username) if address.username else None,
-            password=unquote(address.password) if address.password else None,
-            identifier=options.client_id,
-            protocol=self._version,
-            clean_session=None if five else False,
-            clean_start=False if five else MQTT_CLEAN_START_FIRST_ONLY,
-            properties=self._connect_properties() if five else None,
-            tls_context=self._tls() if address.scheme == "mqtts" else None,
+        url = urlsplit(options.url)
+        if url.scheme not in _DEFAULT_PORTS:
+            raise MqttError(f"{url.scheme!r} is neither mqtt nor mqtts")
+        address = Address(
+            host=url.hostname or "localhost",
+            port=url.port or _DEFAULT_PORTS[url.scheme],
+            tls=self._tls() if url.scheme == "mqtts" else None,
             timeout=options.timeout,
-            max_queued_incoming_messages=max(options.max_queued, options.in_flight),
-            queue_type=cast("type[_Queue]", partial(_Queue, self._dropped)),
         )
-        client._client.manual_ack_set(True)  # noqa: SLF001 - see the module's docstring
-        async with client:
-            yield client
-
-    def _connect_properties(self) -> Properties:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's gap
-        properties.SessionExpiryInterval = self._options.session_expiry
-        properties.ReceiveMaximum = min(self._options.in_flight, _RECEIVE_MAXIMUM)
-        return properties
+        connect = Connect(
+            level=self._version,
+            client_id=options.client_id,
+            keep_alive=_KEEP_ALIVE,
+            clean=False,
+            user=unquote(url.username) if url.username else None,
+            password=unquote(url.password) if url.password else None,
+            session_expiry=options.session_expiry,
+            receive_maximum=min(options.in_flight, _RECEIVE_MAXIMUM),
+        )
+        room = Room(messages=options.max_queued, packet=_LARGEST_PACKET, dropped=self._dropped)
+        async with connected(address, connect, room) as connection:
+            yield connection
 
     def _tls(self) -> ssl.SSLContext:
         return self._options.tls or ssl.create_default_context()
 
-    async def _subscribe(self, client: aiomqtt.Client) -> None:
-        five = self._version is _FIVE
+    async def _subscribe(self, connection: Connection) -> None:
         share = f"$share/{self._options.share}/" if self._options.share else ""
         for topic in self._options.topics:
-            if five:
-                # A retained message is taken once, not at every reconnection.
-                once = SubscribeOptions(qos=1, retainHandling=1)
-                answers = await client.subscribe(share + topic, options=once)
-            else:
-                answers = await client.subscribe(share + topic, qos=1)
-            for answer in answers:
-                code = answer.value if isinstance(answer, ReasonCode) else answer
-                if code >= _REFUSED:
-                    raise aiomqtt.MqttError(f"subscription to {topic} refused: {answer}")
+            await connection.subscribe(share + topic)
 
-    async def _consume(self, client: aiomqtt.Client) -> None:
+    async def _consume(self, connection: Connection) -> None:
         accepted: asyncio.Queue[_Accepted] = asyncio.Queue(self._options.in_flight)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._acknowledge(client, accepted), name="mqtt-acknowledge")
-            async for message in client.messages:
-                await self._take(message, accepted)
-                while len(client.messages):
-                    arrived = client._queue.get_nowait()  # noqa: SLF001 - see the module's docstring
-                    await self._take(arrived, accepted)
-
-    async def _take(self, message: aiomqtt.Message, accepted: asyncio.Queue[_Accepted]) -> None:
-        ticket = await self._accept(message.topic.value, bytes(message.payload))
-        await accepted.put((message, ticket))
+            group.create_task(self._acknowledge(connection, accepted), name="mqtt-acknowledge")
+            while True:
+                for number, message in enumerate(await connection.arrived(), 1):
+                    ticket = await self._accept(message.topic, message.payload)
+                    await accepted.put((message.packet_id, ticket))
+                    if not number % _TURN:
+                        await asyncio.sleep(0)
 
     async def _acknowledge(
-        self, client: aiomqtt.Client, accepted: asyncio.Queue[_Accepted]
+        self, connection: Connection, accepted: asyncio.Queue[_Accepted]
     ) -> None:
         # In the order of arrival, as MQTT wants it; the spool commits in that order anyway.
         while True:
-            message, ticket = await accepted.get()
+            packet_id, ticket = await accepted.get()
             if ticket is not None:
                 await ticket.durable()
-            client._client.ack(message.mid, message.qos)  # noqa: SLF001 - see the module's docstring
+            if packet_id:
+                connection.acknowledge(packet_id)
             if ticket is not None:
                 self._acknowledged()
 
@@ -270,8 +241,6 @@ def _may_be_the_version(error: BaseException) -> bool:
 
     Servers that know no better refuse, hang up, or wait for more of what they do not understand.
     """
-    if isinstance(error, aiomqtt.MqttCodeError):
-        code = error.rc.value if isinstance(error.rc, ReasonCode) else error.rc
-        return code in _UNSUPPORTED_VERSION
-    # aiomqtt hides the cause when there was not even a connection.
-    return not isinstance(error.__context__, OSError) or isinstance(error.__context__, TimeoutError)
+    if isinstance(error, Refused):
+        return error.code in _UNSUPPORTED_VERSION
+    return isinstance(error, NoAnswer)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from iot_agents.common.codecs.catalogue import Codecs
+from iot_agents.common.codecs.interface import BadCodec
+from iot_agents.common.decoding import RADIO, DeviceCodec, NoSuchCodec
 from iot_agents.common.mapping import model
-from iot_agents.common.mapping.codec import Codec
 from iot_agents.common.mapping.provisioned import compile_mapping
 from iot_agents.common.measure import Measure
 from iot_agents.common.registry_rows import Known
@@ -25,7 +27,8 @@ class Plan:
     Attributes:
         mapping: of the provisioned attributes; None when a mapping file is to be found.
         remaining: lets members pass as they are, where there is no mapping file either.
-        codec: decodes the device's bytes for them.
+        codec: what is known of the device's bytes.
+        radio: makes attributes of the quality of the reception, beside a mapping file.
         file: name of the mapping file the device asks for; empty takes the one that fits.
         constants: makes the entity of the static attributes, which a mapping file does not.
         constant_names: what `mapping` makes of static attributes.
@@ -34,7 +37,8 @@ class Plan:
 
     mapping: model.Mapping | None
     remaining: model.Mapping | None
-    codec: Codec | None
+    codec: DeviceCodec
+    radio: model.Mapping | None
     file: str
     constants: model.Mapping | None
     constant_names: frozenset[str]
@@ -44,8 +48,9 @@ class Plan:
 class Plans:
     """The plans of the devices that send."""
 
-    def __init__(self, mappings: model.Mappings) -> None:
+    def __init__(self, mappings: model.Mappings, codecs: Codecs) -> None:
         self._mappings = mappings
+        self._codecs = codecs
         self._made: dict[bool, WeakKeyDictionary[Known, Plan]] = {
             chosen: WeakKeyDictionary() for chosen in (False, True)
         }
@@ -57,7 +62,7 @@ class Plans:
             chosen: see `Measure`.
 
         Raises:
-            Unusable: the device asks for a codec that is not there.
+            Unusable: the device asks for a codec that cannot be had.
             InvalidMapping: an expression does not parse.
         """
         plan = self._made[chosen].get(known)
@@ -83,20 +88,27 @@ class Plans:
         # What a network server decodes has names nobody chose: only the provisioned ones count.
         in_force = {"explicitAttrs": not chosen, **known.in_force}
         name, static = known.device.device_id, in_force["static_attributes"]
-        mapping = constants = remaining = None
+        codec = self._codec(known)
+        mapping = constants = remaining = radio = None
         names: frozenset[str] = frozenset()
         if in_force["attributes"]:
-            mapping = compile_mapping(in_force, name=name)
+            more = RADIO if codec.radio else ()
+            every = [*in_force["attributes"], *more]
+            mapping = compile_mapping({**in_force, "attributes": every}, name=name)
             active = {each.get("name") or each["object_id"] for each in in_force["attributes"]}
             names = frozenset(element["name"] for element in static) - active
         elif static:
             constants = compile_mapping(in_force, name=name)
+        if mapping is None and codec.radio:
+            only = {"attributes": RADIO, "static_attributes": (), "explicitAttrs": True}
+            radio = compile_mapping({**in_force, **only}, name=name)
         if mapping is None and chosen:
             remaining = compile_mapping({**in_force, "static_attributes": ()}, name=name)
         return Plan(
             mapping,
             remaining,
-            self._codec(known),
+            codec,
+            radio,
             str(known.internal("rigel").get("mapping", "")),
             constants,
             names,
@@ -108,12 +120,8 @@ class Plans:
             },
         )
 
-    def _codec(self, known: Known) -> Codec | None:
-        lorawan = known.internal("lorawan")
-        name = lorawan.get("codec") or lorawan.get("data_model")
-        if not isinstance(name, str) or name == "application_server":
-            return None
-        codec = self._mappings.codec(name)
-        if codec is None:
-            raise Unusable(f"there is no codec {name!r:.80}, which the device asks for")
-        return codec
+    def _codec(self, known: Known) -> DeviceCodec:
+        try:
+            return DeviceCodec.of(known, self._mappings, self._codecs)
+        except (NoSuchCodec, BadCodec) as error:
+            raise Unusable(str(error)) from error

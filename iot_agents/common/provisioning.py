@@ -1,70 +1,64 @@
 """The FIWARE provisioning API over HTTP: `/iot/services`, `/iot/groups` and `/iot/devices`.
 
-Deviates: from the FIWARE agents in four points. Several devices in one request are created all or
-none; an `entity_name` that is not a URI is made one here and not at the first measure; a body's
-mistake is answered with its place; `fiware-service` may be empty, which is the default tenant.
-`GET /iot/waiting`, its `DELETE`, and `GET /iot/dead-letters` are extensions.
+Deviates: from the FIWARE agents in these points. Several devices in one request are created, and
+deleted, all or none; an `entity_name` that is not a URI is made one here and not at the first
+measure; a body's mistake is answered with its place; `fiware-service` may be empty, which is the
+default tenant, and `NGSILD-Tenant` may say it; a device without an apikey cannot be created beside
+one of the same id. Secrets of brokers (`token`, `trust`) are taken and not kept.
 """
 
 from __future__ import annotations
 
-import logging
-import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
-from broker.core.errors import BadRequestData
-from broker.core.identifiers import check_tenant
-from iot_agents.common.device import Device, document_of, entity_id, read
+from iot_agents.common.device import Device, document_of, read
+from iot_agents.common.provisioning_checks import NOT_KEPT, SET_BY_US, Checks
 from iot_agents.common.provisioning_errors import (
     BadRequest,
     MismatchedService,
-    MissingAttributes,
-    MissingConfigParams,
     MissingHeaders,
-    ProvisioningError,
-    UnsupportedContentType,
     WrongSyntax,
 )
+from iot_agents.common.provisioning_requests import (
+    ALL_PATHS,
+    Place,
+    answer_errors,
+    body_of,
+    page_of,
+    place_of,
+    without,
+    wrapped_in,
+)
 from iot_agents.common.registry import Registry
-from iot_agents.common.service_group import ServiceGroup, in_force
+from iot_agents.common.registry_rows import Known, Selection
+from iot_agents.common.service_group import ServiceGroup
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-CheckExpressions = Callable[[Mapping[str, Any]], None]
-"""Raises InvalidExpression when what is in force for a device cannot be compiled."""
-
-_log = logging.getLogger(__name__)
-_ALL_PATHS = "/*"
-_DEFAULT_TYPE = "Thing"
-_MAX_PAGE = 1000
-_SET_BY_US = {"service", "service_path", "subservice"}
-_READ_ONLY = {*_SET_BY_US, "polling", "autoprovision"}
-_DEVICE_MEMBERS = {field.encode_name for field in msgspec.structs.fields(Device)} - _READ_ONLY
-_CORRELATOR = "Fiware-Correlator"
+_READ_ONLY: Final = SET_BY_US | {"autoprovision"}
+_DEVICE_MEMBERS: Final = (
+    {field.encode_name for field in msgspec.structs.fields(Device)} | NOT_KEPT
+) - _READ_ONLY
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """The service and path a request is about; the path may be `/*` for listing groups."""
+class _Gone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An element of `/iot/op/delete`."""
 
-    service: str
-    path: str
+    device_id: str = msgspec.field(name="deviceId")
+    apikey: str | None = None
 
 
 class Provisioning:
     """The handlers, bound to a registry."""
 
-    def __init__(self, registry: Registry, check: CheckExpressions) -> None:
+    def __init__(self, registry: Registry, checks: Checks) -> None:
         self._registry = registry
-        self._check = check
+        self._checks = checks
 
     def app(self) -> web.Application:
         """Return the application to mount under `/iot`."""
-        app = web.Application(middlewares=[_answer_errors])
+        app = web.Application(middlewares=[answer_errors])
         router = app.router
         for kind in ("services", "groups"):
             router.add_post(f"/{kind}", self.create_groups)
@@ -76,183 +70,152 @@ class Provisioning:
         router.add_get("/devices/{device_id}", self.show_device)
         router.add_put("/devices/{device_id}", self.update_device)
         router.add_delete("/devices/{device_id}", self.delete_device)
+        router.add_post("/op/delete", self.delete_devices)
         return app
 
     async def create_groups(self, request: web.Request) -> web.Response:
         """Create service groups, all or none."""
-        place = _place(request)
-        wrapper = request.path.rsplit("/", 1)[1]
-        groups = []
-        for number, document in enumerate(await _wrapped(request, wrapper)):
-            where = f"{wrapper}[{number}]"
-            own = {**_without(document, _SET_BY_US), "service": place.service}
-            group = read({**own, "subservice": place.path}, ServiceGroup, where)
-            if not group.entity_type:
-                raise MissingConfigParams(f"{where}: entity_type is missing")
-            groups.append(group)
-        await self._registry.add_groups(groups)
+        place, wrapper = place_of(request), _wrapper(request)
+        documents = await wrapped_in(request, wrapper)
+        await self._registry.add_groups(
+            [
+                self._checks.group(document, place, f"{wrapper}[{number}]")
+                for number, document in enumerate(documents)
+            ]
+        )
         return web.json_response({}, status=201)
 
     async def list_groups(self, request: web.Request) -> web.Response:
-        """Return the groups of a service, or of one path in it."""
-        place = _place(request, all_paths=True)
-        limit, offset = _paging(request)
-        path = None if place.path == _ALL_PATHS else place.path
+        """Return the groups of a service, or of one path in it, or the one of a resource and key.
+
+        Deviates: from the FIWARE agents, which page only over all paths.
+        """
+        place, page = place_of(request, all_paths=True), page_of(request)
         query = request.query
         if "resource" in query and "apikey" in query:
-            found = [await self._group(request, place)]
-            count = 1
+            count, found = 1, [await self._group(request, place)]
         else:
+            path = None if place.path == ALL_PATHS else place.path
             count, found = await self._registry.groups(
-                place.service, path, limit=limit, offset=offset
+                place.service, path, limit=page.limit, offset=page.offset
             )
-        wrapper = request.path.rsplit("/", 1)[1]
         shown = [document_of(group) for group in found]
-        return web.json_response({"count": count, wrapper: shown})
+        return web.json_response({"count": count, _wrapper(request): shown})
 
     async def update_group(self, request: web.Request) -> web.Response:
         """Replace some members of a group."""
-        group = await self._group(request, _place(request))
-        changes = _without(await _body(request), _SET_BY_US)
-        await self._registry.update_group(
-            read({**document_of(group), **changes}, ServiceGroup, "group")
-        )
+        place = place_of(request)
+        old = await self._group(request, place)
+        changes = without(await body_of(request), SET_BY_US)
+        new = self._checks.group({**document_of(old), **changes}, place, "group")
+        await self._registry.update_group(old, new)
         return web.Response(status=204)
 
     async def delete_group(self, request: web.Request) -> web.Response:
         """Remove a group, on demand with its devices."""
-        group = await self._group(request, _place(request))
+        group = await self._group(request, place_of(request))
         devices = request.query.get("device", "").lower() == "true"
         await self._registry.delete_group(group, devices=devices)
         return web.Response(status=204)
 
     async def create_devices(self, request: web.Request) -> web.Response:
         """Create devices, all or none."""
-        place = _place(request)
-        devices = []
-        for number, document in enumerate(await _wrapped(request, "devices")):
-            where = f"devices[{number}]"
-            if not document.get("device_id"):
-                raise MissingAttributes(f"{where}: device_id is missing")
-            own = {**_without(document, _SET_BY_US), "service": place.service}
-            device = read({**own, "service_path": place.path}, Device, where)
-            devices.append(self._checked(device))
-        await self._registry.add_devices(devices)
+        place = place_of(request)
+        documents = await wrapped_in(request, "devices")
+        await self._registry.add_devices(
+            [
+                self._checks.device(document, place, f"devices[{number}]")
+                for number, document in enumerate(documents)
+            ]
+        )
         return web.json_response({}, status=201)
 
     async def list_devices(self, request: web.Request) -> web.Response:
-        """Return a page of the devices of a service path."""
-        place = _place(request)
-        limit, offset = _paging(request)
-        count, devices = await self._registry.devices(
-            place.service, place.path, limit=limit, offset=offset
+        """Return a page of the devices of a service path.
+
+        `entity`, `apikey` and `entity_type` select; the `protocol` and `detailed` of other agents'
+        clients change nothing.
+        """
+        place, page, query = place_of(request), page_of(request), request.query
+        selection = Selection(
+            place.service,
+            place.path,
+            entity=query.get("entity"),
+            apikey=query.get("apikey"),
+            entity_type=query.get("entity_type"),
         )
-        return web.json_response({"count": count, "devices": [document_of(d) for d in devices]})
+        count, devices = await self._registry.devices(
+            selection, limit=page.limit, offset=page.offset
+        )
+        return web.json_response({"count": count, "devices": [shown(each) for each in devices]})
 
     async def show_device(self, request: web.Request) -> web.Response:
         """Return one device."""
-        return web.json_response(document_of(await self._device(request)))
+        return web.json_response(shown(await self._device(request)))
 
     async def update_device(self, request: web.Request) -> web.Response:
         """Replace some members of a device."""
-        old = await self._device(request)
-        changes = await _body(request)
+        old = (await self._device(request)).device
+        changes = await body_of(request)
         if "device_id" in changes:
             raise BadRequest("device_id cannot be changed")
         if unknown := set(changes) - _DEVICE_MEMBERS:
             raise WrongSyntax(f"device: unknown member {min(unknown)!r:.80}")
-        new = self._checked(read({**document_of(old), **changes}, Device, "device"))
+        new = self._checks.device({**document_of(old), **changes}, place_of(request), "device")
         await self._registry.update_device(old, new)
         return web.Response(status=204)
 
     async def delete_device(self, request: web.Request) -> web.Response:
         """Remove a device."""
-        await self._registry.delete_device(await self._device(request))
+        await self._registry.delete_devices([(await self._device(request)).device])
         return web.Response(status=204)
 
-    async def _device(self, request: web.Request) -> Device:
-        place = _place(request)
+    async def delete_devices(self, request: web.Request) -> web.Response:
+        """Remove the devices that a body names, all or none."""
+        place = place_of(request)
+        named = read(await wrapped_in(request, "devices"), list[_Gone], "devices")
+        await self._registry.delete_devices(
+            [
+                (
+                    await self._registry.device(
+                        place.service, place.path, each.device_id, each.apikey
+                    )
+                ).device
+                for each in named
+            ]
+        )
+        return web.Response(status=204)
+
+    async def _device(self, request: web.Request) -> Known:
+        place = place_of(request)
         return await self._registry.device(
             place.service, place.path, request.match_info["device_id"], request.query.get("apikey")
         )
 
-    async def _group(self, request: web.Request, place: _Place) -> ServiceGroup:
+    async def _group(self, request: web.Request, place: Place) -> ServiceGroup:
         query = request.query
         if "resource" not in query or "apikey" not in query:
             raise MissingHeaders("the query parameters resource and apikey are needed")
         group = await self._registry.group(query["resource"], query["apikey"])
-        if group.service != place.service or place.path not in (group.subservice, _ALL_PATHS):
+        if group.service != place.service or place.path not in (group.subservice, ALL_PATHS):
             raise MismatchedService("the group belongs to another service or path")
         return group
 
-    def _checked(self, device: Device) -> Device:
-        if device.attributes or device.static_attributes:
-            self._check(in_force(device, None))
-        if not device.entity_name:
-            return device
-        name = entity_id(device.entity_name, device.entity_type or _DEFAULT_TYPE)
-        return msgspec.structs.replace(device, entity_name=name)
+
+def shown(known: Known) -> dict[str, Any]:
+    """Return a device as clients see it: with its entity, and whether it fetches its commands."""
+    document = document_of(known.device)
+    named = {
+        name: value
+        for name in ("entity_name", "entity_type")
+        if (value := known.in_force.get(name))
+    }
+    transport = str(known.in_force.get("transport", ""))
+    polling = transport.upper() == "HTTP" and not known.in_force.get("endpoint")
+    # Members at their default are left out of documents, but clients look for these.
+    place = {"service": known.device.service, "service_path": known.device.service_path}
+    return {**document, **place, **named, "polling": polling}
 
 
-@web.middleware
-async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        answer = await handler(request)
-    except sqlite3.Error as error:
-        _log.exception("the registry failed")
-        failure = ProvisioningError(f"the registry failed: {type(error).__name__}")
-        answer = _problem(failure)
-    except ProvisioningError as error:
-        answer = _problem(error)
-    if _CORRELATOR in request.headers:
-        answer.headers[_CORRELATOR] = request.headers[_CORRELATOR]
-    return answer
-
-
-def _problem(error: ProvisioningError) -> web.Response:
-    return web.json_response({"name": error.name, "message": str(error)}, status=error.status)
-
-
-def _place(request: web.Request, *, all_paths: bool = False) -> _Place:
-    headers = request.headers
-    missing = [name for name in ("fiware-service", "fiware-servicepath") if name not in headers]
-    if missing:
-        raise MissingHeaders(f"missing header: {', '.join(missing)}")
-    service, path = headers["fiware-service"], headers["fiware-servicepath"]
-    if not path.startswith("/") or (path == _ALL_PATHS and not all_paths):
-        raise BadRequest(f"fiware-servicepath: {path!r:.80} is not a path here")
-    try:
-        return _Place(check_tenant(service) if service else "", path)
-    except BadRequestData as error:
-        raise BadRequest(f"fiware-service: {service!r:.80} is not a service's name") from error
-
-
-def _paging(request: web.Request) -> tuple[int, int]:
-    try:
-        limit = int(request.query.get("limit", "20"))
-        offset = int(request.query.get("offset", "0"))
-    except ValueError as error:
-        raise WrongSyntax("limit and offset must be numbers") from error
-    if not 0 < limit <= _MAX_PAGE or offset < 0:
-        raise WrongSyntax(f"limit must be 1 to {_MAX_PAGE} and offset 0 or more")
-    return limit, offset
-
-
-async def _body(request: web.Request) -> dict[str, Any]:
-    if request.content_type != "application/json":
-        raise UnsupportedContentType(f"{request.content_type!r:.80} is not application/json")
-    try:
-        return msgspec.json.decode(await request.read(), type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise WrongSyntax(f"body: {error}") from error
-
-
-async def _wrapped(request: web.Request, wrapper: str) -> list[dict[str, Any]]:
-    body = await _body(request)
-    if set(body) != {wrapper}:
-        raise WrongSyntax(f"body: expected an object with {wrapper!r} and nothing else")
-    return read(body[wrapper], list[dict[str, Any]], wrapper)
-
-
-def _without(document: Mapping[str, Any], members: set[str]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name not in members}
+def _wrapper(request: web.Request) -> str:
+    return request.path.rsplit("/", 1)[1]

@@ -61,6 +61,20 @@ class InvalidExpression(ProvisioningError):
     status = 400
 
 
+class WrongExpressionType(ProvisioningError):
+    """Expressions shall be in another language than JEXL."""
+
+    name = "WRONG_EXPRESSION_TYPE"
+    status = 400
+
+
+class TooLarge(ProvisioningError):
+    """The body is larger than requests may be."""
+
+    name = "PAYLOAD_TOO_LARGE"
+    status = 413
+
+
 class MismatchedService(ProvisioningError):
     """The group belongs to another service."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,17 +134,3 @@ def _made(caller: Caller, group: ServiceGroup) -> Device:
 
 def _usable(device_id: str) -> bool:
     return 0 < len(device_id) <= _LONGEST_ID and not _UNUSABLE.search(device_id)
-
-
-def by_entity(connection: sqlite3.Connection, *, service: str, entity_id: str) -> Known | None:
-    """Return the device that an entity stands for, None when there is none or more than one."""
-    named = rows.devices_named(connection, service, entity_id)
-    # Otherwise the id is made of the type and the device's id, see `in_force`.
-    devices = named or rows.devices_ending(connection, service, _tails(entity_id))
-    known = [rows.known(connection, device) for device in devices]
-    found = [each for each in known if each.in_force.get("entity_name") == entity_id]
-    return found[0] if len(found) == 1 else None
-
-
-def _tails(text: str) -> Iterable[str]:
-    return [text[start:] for start in range(1, min(len(text), 1000))]

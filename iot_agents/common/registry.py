@@ -18,8 +18,8 @@ from iot_agents.common import registry_rows as rows
 from iot_agents.common.database import Database
 from iot_agents.common.device import Device
 from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
-from iot_agents.common.recognition import Caller, by_entity, recognize
-from iot_agents.common.registry_rows import Known
+from iot_agents.common.recognition import Caller, recognize
+from iot_agents.common.registry_rows import Known, Selection
 from iot_agents.common.service_group import ServiceGroup
 
 _STALE_AFTER = 1.0
@@ -80,7 +80,10 @@ class Registry:
 
     async def by_entity(self, service: str, entity_id: str) -> Known | None:
         """Return the device that an entity stands for, None when nothing tells which one."""
-        return await self._database.submit(partial(by_entity, service=service, entity_id=entity_id))
+        found = await self._database.submit(
+            partial(rows.by_entity, service=service, entity_id=entity_id)
+        )
+        return found[0] if len(found) == 1 else None
 
     async def add_devices(self, devices: Sequence[Device]) -> None:
         """Add devices, all or none.
@@ -91,14 +94,18 @@ class Registry:
         await self._change(partial(rows.add_devices, devices=devices))
 
     async def update_device(self, old: Device, new: Device) -> None:
-        """Put a device in the place of another."""
+        """Put a device in the place of another.
+
+        Raises:
+            DuplicateDeviceId: a third one has the new identity.
+        """
         await self._change(partial(rows.update_device, old=old, new=new))
 
-    async def delete_device(self, device: Device) -> None:
-        """Remove a device."""
-        await self._change(partial(rows.delete_device, device=device))
+    async def delete_devices(self, devices: Sequence[Device]) -> None:
+        """Remove devices."""
+        await self._change(partial(rows.delete_devices, devices=devices))
 
-    async def device(self, service: str, path: str, device_id: str, apikey: str | None) -> Device:
+    async def device(self, service: str, path: str, device_id: str, apikey: str | None) -> Known:
         """Return a device of a service.
 
         Args:
@@ -119,11 +126,11 @@ class Registry:
         return found[0]
 
     async def devices(
-        self, service: str, path: str, *, limit: int, offset: int
-    ) -> tuple[int, list[Device]]:
-        """Return how many devices a service has, and a page of them."""
+        self, selection: Selection, *, limit: int, offset: int
+    ) -> tuple[int, list[Known]]:
+        """Return how many devices are selected, and a page of them."""
         return await self._database.submit(
-            partial(rows.devices, service=service, path=path, limit=limit, offset=offset)
+            partial(rows.devices, selection=selection, limit=limit, offset=offset)
         )
 
     async def add_groups(self, groups: Sequence[ServiceGroup]) -> None:
@@ -134,9 +141,13 @@ class Registry:
         """
         await self._change(partial(rows.add_groups, groups=groups))
 
-    async def update_group(self, group: ServiceGroup) -> None:
-        """Replace the group of the same identity."""
-        await self._change(partial(rows.update_group, group=group))
+    async def update_group(self, old: ServiceGroup, new: ServiceGroup) -> None:
+        """Put a group in the place of another.
+
+        Raises:
+            DuplicateGroup: a third one has the new identity.
+        """
+        await self._change(partial(rows.update_group, old=old, new=new))
 
     async def delete_group(self, group: ServiceGroup, *, devices: bool = False) -> None:
         """Remove a group, on demand with the devices that have its apikey."""

@@ -40,6 +40,8 @@ MIGRATIONS = (
     """,
 )
 
+_LONGEST_ID = 1000
+
 _decode_device = msgspec.json.Decoder(Device).decode
 _decode_group = msgspec.json.Decoder(ServiceGroup).decode
 
@@ -62,6 +64,30 @@ class Known:
     def internal(self, section: str) -> Mapping[str, Any]:
         """Return a section of `internal_attributes`, the device's members over its group's."""
         return internal_section(self.in_force.get("internal_attributes"), section)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which devices of a service path are meant; None leaves a criterion out.
+
+    Attributes:
+        entity: id of the entity that stands for the device.
+        entity_type: as it is provisioned of the device itself.
+    """
+
+    service: str
+    path: str
+    entity: str | None = None
+    apikey: str | None = None
+    entity_type: str | None = None
+
+    def takes(self, device: Device) -> bool:
+        """Tell whether a device is meant, whatever its entity is."""
+        return (
+            (device.service, device.service_path) == (self.service, self.path)
+            and self.apikey in (None, device.apikey)
+            and self.entity_type in (None, device.entity_type)
+        )
 
 
 class AmbiguousDevice(Exception):
@@ -153,31 +179,6 @@ def devices_of_hardware(connection: sqlite3.Connection, hardware_id: str) -> lis
     )
 
 
-def devices_named(connection: sqlite3.Connection, service: str, entity_id: str) -> list[Device]:
-    """Return the devices that were given an entity's id."""
-    return _decoded_devices(
-        connection.execute(
-            "SELECT document FROM device WHERE service = ?"
-            " AND json_extract(CAST(document AS TEXT), '$.entity_name') = ?",
-            (service, entity_id),
-        )
-    )
-
-
-def devices_ending(
-    connection: sqlite3.Connection, service: str, ids: Iterable[str]
-) -> list[Device]:
-    """Return the devices of a service that have one of some ids."""
-    wanted = tuple(ids)
-    marks = ", ".join("?" * len(wanted))
-    return _decoded_devices(
-        connection.execute(
-            f"SELECT document FROM device WHERE service = ? AND device_id IN ({marks})",  # noqa: S608 - only marks
-            (service, *wanted),
-        )
-    )
-
-
 def add_devices(connection: sqlite3.Connection, *, devices: Sequence[Device]) -> None:
     """Add devices.
 
@@ -185,6 +186,10 @@ def add_devices(connection: sqlite3.Connection, *, devices: Sequence[Device]) ->
         DuplicateDeviceId: one exists.
     """
     for device in devices:
+        if not device.apikey and _has_twin(connection, device):
+            raise DuplicateDeviceId(
+                f"device {device.device_id!r:.80} exists already with an apikey"
+            )
         try:
             connection.execute(
                 "INSERT INTO device"
@@ -194,6 +199,17 @@ def add_devices(connection: sqlite3.Connection, *, devices: Sequence[Device]) ->
             )
         except sqlite3.IntegrityError as error:
             raise DuplicateDeviceId(f"device {device.device_id!r:.80} exists already") from error
+
+
+def _has_twin(connection: sqlite3.Connection, device: Device) -> bool:
+    # Measures with a group's key would go to the twin, and this one would never hear of them.
+    service, path, _, device_id = device.identity
+    found = connection.execute(
+        "SELECT 1 FROM device WHERE service = ? AND device_id = ? AND service_path = ?"
+        " AND apikey <> ''",
+        (service, device_id, path),
+    ).fetchone()
+    return found is not None
 
 
 def update_device(connection: sqlite3.Connection, *, old: Device, new: Device) -> None:
@@ -212,37 +228,66 @@ def update_device(connection: sqlite3.Connection, *, old: Device, new: Device) -
         raise DuplicateDeviceId(f"device {new.device_id!r:.80} has that apikey already") from error
 
 
-def delete_device(connection: sqlite3.Connection, *, device: Device) -> None:
-    """Remove a device."""
-    connection.execute(
+def delete_devices(connection: sqlite3.Connection, *, devices: Sequence[Device]) -> None:
+    """Remove devices."""
+    connection.executemany(
         "DELETE FROM device"
         " WHERE service = ? AND service_path = ? AND apikey = ? AND device_id = ?",
-        device.identity,
+        [device.identity for device in devices],
     )
 
 
 def device(
     connection: sqlite3.Connection, *, service: str, path: str, device_id: str, apikey: str | None
-) -> list[Device]:
+) -> list[Known]:
     """Return the devices of an id, one per apikey."""
-    rows = connection.execute(
-        "SELECT document FROM device WHERE service = ? AND service_path = ? AND device_id = ?"
-        " AND (? IS NULL OR apikey = ?)",
-        (service, path, device_id, apikey, apikey),
+    found = _decoded_devices(
+        connection.execute(
+            "SELECT document FROM device WHERE service = ? AND service_path = ? AND device_id = ?"
+            " AND (? IS NULL OR apikey = ?)",
+            (service, path, device_id, apikey, apikey),
+        )
     )
-    return _decoded_devices(rows)
+    return [known(connection, each) for each in found]
 
 
 def devices(
-    connection: sqlite3.Connection, *, service: str, path: str, limit: int, offset: int
-) -> tuple[int, list[Device]]:
-    """Count the devices of a service path and return a page of them."""
-    where = " FROM device WHERE service = ? AND service_path = ?"
-    (count,) = connection.execute("SELECT count(*)" + where, (service, path)).fetchone()
-    rows = connection.execute(
-        "SELECT document" + where + " ORDER BY seq LIMIT ? OFFSET ?", (service, path, limit, offset)
+    connection: sqlite3.Connection, *, selection: Selection, limit: int, offset: int
+) -> tuple[int, list[Known]]:
+    """Count the selected devices and return a page of them."""
+    if selection.entity is not None:
+        named = by_entity(connection, selection.service, selection.entity)
+        chosen = [each for each in named if selection.takes(each.device)]
+        return len(chosen), chosen[offset : offset + limit]
+    where = (
+        " FROM device WHERE service = ?1 AND service_path = ?2 AND (?3 IS NULL OR apikey = ?3)"
+        " AND (?4 IS NULL OR json_extract(CAST(document AS TEXT), '$.entity_type') = ?4)"
     )
-    return count, _decoded_devices(rows)
+    by = (selection.service, selection.path, selection.apikey, selection.entity_type)
+    (count,) = connection.execute("SELECT count(*)" + where, by).fetchone()
+    page = connection.execute(
+        "SELECT document" + where + " ORDER BY seq LIMIT ?5 OFFSET ?6", (*by, limit, offset)
+    )
+    return count, [known(connection, each) for each in _decoded_devices(page)]
+
+
+def by_entity(connection: sqlite3.Connection, service: str, entity_id: str) -> list[Known]:
+    """Return the devices that an entity stands for; usually one."""
+    named = connection.execute(
+        "SELECT document FROM device WHERE service = ?"
+        " AND json_extract(CAST(document AS TEXT), '$.entity_name') = ?",
+        (service, entity_id),
+    ).fetchall()
+    if not named:
+        # Otherwise the id is made of the type and the device's id, see `in_force`.
+        tails = [entity_id[start:] for start in range(1, min(len(entity_id), _LONGEST_ID))]
+        marks = ", ".join("?" * len(tails))
+        named = connection.execute(
+            f"SELECT document FROM device WHERE service = ? AND device_id IN ({marks})",  # noqa: S608 - only marks
+            (service, *tails),
+        ).fetchall()
+    found = [known(connection, each) for each in _decoded_devices(named)]
+    return [each for each in found if each.in_force.get("entity_name") == entity_id]
 
 
 def add_groups(connection: sqlite3.Connection, *, groups: Sequence[ServiceGroup]) -> None:
@@ -264,12 +309,20 @@ def add_groups(connection: sqlite3.Connection, *, groups: Sequence[ServiceGroup]
             ) from error
 
 
-def update_group(connection: sqlite3.Connection, *, group: ServiceGroup) -> None:
-    """Replace the group of the same identity."""
-    connection.execute(
-        "UPDATE service_group SET document = ? WHERE resource = ? AND apikey = ?",
-        (msgspec.json.encode(group), *group.identity),
-    )
+def update_group(connection: sqlite3.Connection, *, old: ServiceGroup, new: ServiceGroup) -> None:
+    """Put a group in the place of another.
+
+    Raises:
+        DuplicateGroup: a third one has the new identity.
+    """
+    try:
+        connection.execute(
+            "UPDATE service_group SET resource = ?, apikey = ?, document = ?"
+            " WHERE resource = ? AND apikey = ?",
+            (*new.identity, msgspec.json.encode(new), *old.identity),
+        )
+    except sqlite3.IntegrityError as error:
+        raise DuplicateGroup("another group has that resource and apikey") from error
 
 
 def delete_group(connection: sqlite3.Connection, *, group: ServiceGroup, devices: bool) -> None:

@@ -54,6 +54,11 @@ MIGRATIONS = (
     CREATE INDEX command_by_entity ON command (tenant, entity_id, state, seq);
     CREATE INDEX command_by_handle ON command (handle)
     """,
+    """
+    ALTER TABLE waiting ADD COLUMN apikey TEXT;
+    ALTER TABLE waiting ADD COLUMN kind TEXT NOT NULL DEFAULT 'unknown';
+    ALTER TABLE waiting ADD COLUMN measure BLOB
+    """,
 )
 
 

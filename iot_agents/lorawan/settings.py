@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from iot_agents.lorawan.networks import named_filter
 from iot_agents.settings import Settings
 
 
@@ -14,16 +15,26 @@ class LorawanSettings:
     """Settings of the LoRaWAN agent.
 
     Attributes:
-        topics: MQTT topic filters of the network server's events.
-        http_token: bearer token of its HTTP integration; empty closes that.
+        topics: networks and the MQTT topic filters of their events.
+        http_token: token of the networks' HTTP integrations; empty closes them.
         max_body: largest message taken, in bytes.
     """
 
-    topics: Sequence[str]
+    topics: Sequence[tuple[str, str]]
     http_token: str = ""
     max_body: int = 1_048_576
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Pick them out of the agents' settings."""
-        return cls(settings.lorawan_topics, settings.lorawan_http_token, settings.max_body)
+        """Pick them out of the agents' settings.
+
+        Raises:
+            ValueError: a topic names a network that there is not.
+        """
+        topics = [named_filter(topic) for topic in settings.lorawan_topics]
+        return cls(topics, settings.lorawan_http_token, settings.max_body)
+
+    @property
+    def filters(self) -> Sequence[str]:
+        """The topic filters alone, to subscribe to."""
+        return [topic_filter for _, topic_filter in self.topics]

@@ -1,11 +1,19 @@
-"""Where uplinks come in: MQTT messages and HTTP posts of a LoRaWAN network server."""
+"""Where messages of LoRaWAN network servers come in: by MQTT and by HTTP posts.
+
+    MQTT    topics as set, each with its network
+    HTTP    POST /lorawan/<network>
+
+A post is answered once what it brought is on disk: with 400 when that is a dead letter, otherwise
+with 200.
+"""
 
 from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Final
 
 from aiohttp import web
 
@@ -13,16 +21,26 @@ from iot_agents.common.counters import Counters
 from iot_agents.common.measure import NotDurable, Outcome, Ticket
 from iot_agents.common.pipeline import Pipeline
 from iot_agents.common.spool import SpoolFull
-from iot_agents.lorawan.chirpstack import decode_uplink, event_of
+from iot_agents.lorawan import reading
+from iot_agents.lorawan.networks import NETWORKS, Network
 from iot_agents.lorawan.settings import LorawanSettings
-from iot_agents.lorawan.uplink import BadUplink, NoMeasure, measure_of
+from iot_agents.lorawan.uplink import (
+    BadUplink,
+    DownlinkReport,
+    NoMeasure,
+    Report,
+    Told,
+    measure_of,
+    measure_of_report,
+)
 
-HTTP_PATH = "/lorawan/chirpstack"
-_RETRY_AFTER = {"Retry-After": "5"}
+HTTP_PATH: Final = "/lorawan/{network}"
+_RETRY_AFTER: Final[Mapping[str, str]] = {"Retry-After": "5"}
+_KEPT_OF_TOO_LARGE: Final = 1000
 
 
 class LorawanTransport:
-    """Hands what a network server sends to a pipeline."""
+    """Hands what network servers send to a pipeline."""
 
     def __init__(
         self,
@@ -33,19 +51,20 @@ class LorawanTransport:
         clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
-        self.topics = settings.topics
+        self.topics = settings.filters
         """The MQTT topic filters to listen to."""
-        self._topics = [topic_pattern(topic) for topic in settings.topics]
+        self._topics = [(topic_pattern(topic), NETWORKS[name]) for name, topic in settings.topics]
         self._pipeline = pipeline
         self._counters = counters
         self._clock = clock
 
     async def accept(self, topic: str, payload: bytes) -> Ticket | None:
         """Take an MQTT message; None for those on other topics than ours."""
-        if not any(pattern.fullmatch(topic) for pattern in self._topics):
-            return None
-        event, device = event_of(topic)
-        return await self._take(event, device, topic, payload)
+        for pattern, network in self._topics:
+            if pattern.fullmatch(topic):
+                event, device = network.of_topic(topic)
+                return await self._take(network, event, device, topic, payload)
+        return None
 
     def acknowledged(self) -> None:
         """Count a message whose source was told that we have it."""
@@ -59,17 +78,19 @@ class LorawanTransport:
         """Return the HTTP interface; without a token there is none."""
         if not self._settings.http_token:
             return []
-        return [web.post(HTTP_PATH, self.post)]
+        # The Things Stack can be told to append a path for each kind of message.
+        return [web.post(HTTP_PATH, self.post), web.post(HTTP_PATH + "/{kind:.*}", self.post)]
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take an event over HTTP and answer once it is durable."""
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._settings.http_token.encode()):
-            self._counters.unauthorized += 1
-            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
-        event = request.query.get("event", "")
+        """Take a message over HTTP and answer once it is durable."""
+        self._authorize(request)
+        network = NETWORKS.get(request.match_info["network"])
+        if network is None:
+            raise web.HTTPNotFound(text=f"known networks are {', '.join(NETWORKS)}")
+        event, device = network.of_query(request.query)
         try:
-            ticket = await self._take(event, "", request.path, await request.read(), wait=False)
+            body = await request.read()
+            ticket = await self._take(network, event, device, request.path, body, wait=False)
             outcome = await ticket.durable()
         except (SpoolFull, NotDurable) as error:
             raise web.HTTPServiceUnavailable(text=str(error), headers=_RETRY_AFTER) from error
@@ -77,27 +98,52 @@ class LorawanTransport:
         status = 400 if outcome is Outcome.REJECTED else 200
         return web.json_response({"outcome": outcome, "reason": ticket.reason}, status=status)
 
+    def _authorize(self, request: web.Request) -> None:
+        """Compare the token, which servers that cannot set a header may put into the query."""
+        header = request.headers.get("Authorization", "")
+        given = header.removeprefix("Bearer ") if header else request.query.get("token", "")
+        if not hmac.compare_digest(
+            given.encode("utf-8", "surrogateescape"), self._settings.http_token.encode()
+        ):
+            self._counters.unauthorized += 1
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+
     async def _take(
-        self, event: str, device: str, topic: str, payload: bytes, *, wait: bool = True
+        self,
+        network: Network,
+        event: str,
+        device: str,
+        topic: str,
+        payload: bytes,
+        *,
+        wait: bool = True,
     ) -> Ticket:
         self._counters.received += 1
+        if len(payload) > self._settings.max_body:
+            reason = f"larger than {self._settings.max_body} bytes"
+            return self._pipeline.reject(device, payload[:_KEPT_OF_TOO_LARGE], reason)
         try:
-            if len(payload) > self._settings.max_body:
-                return self._pipeline.reject(
-                    device, payload[:1000], f"larger than {self._settings.max_body} bytes"
-                )
-            uplink = decode_uplink(event, payload, self._clock)
+            document = reading.document_of(payload)
+            told = network.decode(event, device, document, self._clock())
         except NoMeasure as reason:
-            self._counters.ignored += 1
-            return Ticket(Outcome.IGNORED, reason=str(reason))
+            return self._ignore(str(reason))
         except BadUplink as error:
             return self._pipeline.reject(device, payload, str(error))
-        if device and device != uplink.dev_eui:
-            # Rights are given by topic: a device must not speak for another one.
-            return self._pipeline.reject(
-                device, payload, f"the message is of device {uplink.dev_eui}, the topic is not"
-            )
-        return await self._pipeline.submit(measure_of(uplink, topic, payload), wait=wait)
+        return await self._tell(told, topic, payload, wait=wait)
+
+    async def _tell(self, told: Told, topic: str, payload: bytes, *, wait: bool) -> Ticket:
+        if isinstance(told, DownlinkReport):
+            return self._ignore(f"downlink {told.fate}")
+        measure = (
+            measure_of_report(told, topic, payload)
+            if isinstance(told, Report)
+            else measure_of(told, topic, payload)
+        )
+        return await self._pipeline.submit(measure, wait=wait)
+
+    def _ignore(self, reason: str) -> Ticket:
+        self._counters.ignored += 1
+        return Ticket(Outcome.IGNORED, reason=reason)
 
 
 def topic_pattern(topic_filter: str) -> re.Pattern[str]:

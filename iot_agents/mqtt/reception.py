@@ -144,8 +144,29 @@ class Reception:
     def _of_nobody(self, message: Message, reason: str) -> Ticket:
         if message.kind is Kind.RESULT:
             return self._pipeline.reject(message.device, message.payload, reason)
-        language = message.language or language_of_payload(message.payload)
-        return self._pipeline.keep_waiting(_measure(message, language, {}, self._clock()), reason)
+        return self._pipeline.keep_waiting(_waiting(message, self._clock()), reason)
+
+    def reread(self, measure: Measure, known: Known) -> Sequence[Measure]:
+        """Read a message again that waited until its device was known."""
+        told = measure.again
+        language = told.get("language")
+        message = Message(
+            measure.apikey or "",
+            measure.device_id,
+            Kind.MEASURES,
+            measure.raw,
+            measure.source.topic,
+            language=None if language is None else Language(language),
+            attribute=told.get("attribute", ""),
+            resource=told.get("resource", ""),
+            at=told.get("at", ""),
+        )
+        try:
+            return _read(message, known, measure.moment)
+        except BadPayload as error:
+            reason, tenant = f"{error.name}: {error}", known.device.service
+            self._pipeline.reject(measure.device_id, measure.raw, reason, tenant=tenant)
+            return ()
 
     async def _measures(self, message: Message, known: Known, *, wait: bool) -> Ticket:
         language = language_in(message, known)
@@ -153,13 +174,10 @@ class Reception:
             ticket = await self._result_among_measures(message, known)
             if ticket is not None:
                 return ticket
-        sets = _sets(message, language, str(known.in_force.get("payloadType") or ""))
-        if not sets:
+        measures = _read(message, known, self._clock())
+        if not measures:
             self._counters.ignored += 1
             return Ticket(Outcome.IGNORED, reason="the message carries no measures")
-        received = self._clock()
-        measures = [_measure(message, language, each, received) for each in sets]
-        measures.sort(key=lambda measure: measure.moment)
         tickets = [
             await self._pipeline.submit(measure, known=known, wait=wait) for measure in measures
         ]
@@ -220,6 +238,37 @@ def _caller(message: Message) -> Caller:
     usual = [resource_of_language(each) for each in (language, *Language)]
     resources = (*dict.fromkeys(usual), "", ANY_RESOURCE)
     return Caller(message.device, message.apikey, resources, PROTOCOLS[language], "MQTT")
+
+
+def _waiting(message: Message, received: datetime) -> Measure:
+    """Return what the waiting room keeps of a message, to be read once its device is known."""
+    caller = _caller(message)
+    language = {} if message.language is None else {"language": message.language.value}
+    told = {"attribute": message.attribute, "resource": message.resource, "at": message.at}
+    return Measure(
+        source=Source(PROTOCOL, "", message.source),
+        device_id=message.device,
+        payload={},
+        raw=message.payload,
+        moment=received,
+        apikey=message.apikey,
+        resources=caller.resources,
+        transport=caller.transport,
+        again={**language, **{name: text for name, text in told.items() if text}},
+    )
+
+
+def _read(message: Message, known: Known, received: datetime) -> list[Measure]:
+    """Return the measures of a message, the oldest first.
+
+    Raises:
+        BadPayload: it cannot be read.
+    """
+    language = language_in(message, known)
+    sets = _sets(message, language, str(known.in_force.get("payloadType") or ""))
+    measures = [_measure(message, language, each, received) for each in sets]
+    measures.sort(key=lambda measure: measure.moment)
+    return measures
 
 
 def _sets(message: Message, language: Language, payload_type: str) -> Sequence[Measures]:

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from smart_data_models.jexl import operators, syntax
 from smart_data_models.jexl.syntax import InvalidExpression, Node
-from smart_data_models.jexl.transforms import INVALID_INPUT, REFUSED, Clock, transforms
+from smart_data_models.jexl.transforms import INVALID_INPUT, Clock, transforms
 from smart_data_models.jexl.values import MISSING, ExpressionError, Getter, Scope, truthy
 from smart_data_models.nearest import suggestion
 
@@ -151,8 +151,6 @@ class _Compiler:
         return conditional
 
     def _transform(self, node: syntax.Transform) -> Getter:
-        if node.name in REFUSED:
-            raise InvalidExpression(f"{node.name}: {REFUSED[node.name]}")
         function = self._transforms.get(node.name)
         if function is None:
             near = suggestion(node.name, self._transforms)
@@ -174,6 +172,10 @@ class _Compiler:
         return transformed
 
     def _array(self, node: syntax.ArrayNode) -> Getter:
+        if node.items and all(isinstance(item, syntax.Literal) for item in node.items):
+            constant = [_null(self.compile(item)({})) for item in node.items]
+            # Results are never changed, so all evaluations can share one.
+            return lambda _: constant
         items = [self.compile(item) for item in node.items]
         if self._strict:
             return lambda scope: _complete([item(scope) for item in items])

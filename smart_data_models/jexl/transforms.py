@@ -1,8 +1,7 @@
 """The transforms of the FIWARE provisioning API, by their names there.
 
 Input that a transform cannot work with gives null, as it does there. `localestring` and
-`localestringnumber` need the tables of Intl, which Python does not have: they are refused when an
-expression is compiled.
+`localestringnumber` know the languages and options of `jexl.locales`.
 """
 
 from __future__ import annotations
@@ -19,16 +18,12 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import re2
 
-from smart_data_models.jexl import operators, times, values
+from smart_data_models.jexl import locales, operators, times, values
 from smart_data_models.jexl.values import MISSING, limited, same, to_number, to_text
 
 TransformFunction: TypeAlias = Callable[..., Any]
 Clock: TypeAlias = Callable[[], datetime]
 
-REFUSED: Final = {
-    "localestring": "formatting by locale is not available; use toisostring",
-    "localestringnumber": "formatting by locale is not available; use tofixed",
-}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INT_PREFIX: Final = re.compile(r"\s*([+-]?\d+)")
 _FLOAT_PREFIX: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
@@ -273,6 +268,8 @@ _TRANSFORMS: Final[dict[str, TransformFunction]] = {
     "tofixed": _of_number(_to_fixed),
     "toisodate": _iso,
     "toisostring": _iso,
+    "localestring": lambda value, *how: locales.moment(_moment(value), *how),
+    "localestringnumber": _of_number(locales.number),
     "gettime": lambda value: _milliseconds(_moment(value)),
     "timeoffset": _minutes_from_utc,
     "urlencode": _of_text(lambda text: urllib.parse.quote(text, safe=_URI_KEPT)),

@@ -11,7 +11,7 @@ from iot_agents.common.device import Attribute, Device
 from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
 from iot_agents.common.recognition import ANY_RESOURCE, Caller
 from iot_agents.common.registry import Registry
-from iot_agents.common.registry_rows import AmbiguousDevice
+from iot_agents.common.registry_rows import AmbiguousDevice, Selection
 from iot_agents.common.service_group import ServiceGroup
 
 JSON = "/iot/json"
@@ -25,8 +25,8 @@ def caller(device_id: str = "d1", **members: object) -> Caller:
 
 
 async def devices(registry: Registry) -> list[Device]:
-    _, found = await registry.devices("city", "/park", limit=100, offset=0)
-    return found
+    _, found = await registry.devices(Selection("city", "/park"), limit=100, offset=0)
+    return [known.device for known in found]
 
 
 async def test_a_first_measure_makes_a_device_with_what_its_group_says(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ async def test_attributes_stay_with_the_group_so_that_its_changes_reach_the_devi
             attributes=(Attribute(name="new"),),
         )
 
-        await registry.update_group(changed)
+        await registry.update_group(GROUP, changed)
 
         known = await registry.recognize(caller())
         assert [each["name"] for each in known.in_force["attributes"]] == ["new"]

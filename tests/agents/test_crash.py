@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import aiomqtt
 import msgspec
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 
 from broker.core.timestamps import format_timestamp
 from tests.support.agent_process import AgentProcess, agent_process
@@ -170,6 +170,52 @@ async def test_acknowledged_measures_wait_on_disk_for_a_broker_that_is_away(
 
     async with ngsi_receiver(port) as receiver, agent_process(tmp_path, **ports):
         await all_arrived(receiver, expected(UPLINKS))
+
+
+async def test_what_waited_for_its_devices_arrives_after_a_kill_while_they_are_let_in(
+    tmp_path: Path,
+) -> None:
+    acknowledged: set[Uplink] = set()
+    wish = {
+        "pattern": "02*",
+        "device": {
+            "entity_type": "ParkingSpot",
+            "entity_name": "urn:ngsi-ld:ParkingSpot:{device_id}",
+        },
+    }
+    headers = {"fiware-service": "city", "fiware-servicepath": "/"}
+    async with ngsi_receiver() as receiver:
+        ports = {"broker_url": receiver.url, "mqtt_embedded_port": free_port()}
+        async with agent_process(tmp_path, **ports) as agent, ClientSession() as http:
+            await publish_all(agent.mqtt_url, UPLINKS, acknowledged)
+            assert len(acknowledged) == len(UPLINKS)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_refused_or_not(http, agent, wish, headers))
+                await receiver.received(1, timeout=30)
+                await agent.kill()
+        before = len(arrived(receiver))
+        assert before < len(UPLINKS)
+
+        async with agent_process(tmp_path, **ports):
+            numbers = {eui(device): device for device in range(DEVICES)}
+            wanted = {
+                (f"urn:ngsi-ld:ParkingSpot:{name}", time_of(f_cnt))
+                for name in numbers
+                for f_cnt in range(ROUNDS)
+            }
+            await all_arrived(receiver, wanted)
+
+
+async def _refused_or_not(
+    http: ClientSession, agent: AgentProcess, wish: object, headers: dict[str, str]
+) -> None:
+    try:
+        async with http.post(
+            agent.url + "/iot/waiting/accept", json=wish, headers=headers
+        ) as answer:
+            await answer.read()
+    except ClientError:
+        pass
 
 
 @needs_mosquitto

@@ -222,6 +222,24 @@ async def test_what_comes_without_flow_control_and_finds_no_room_is_counted(
 
 
 @needs_mosquitto
+async def test_others_get_a_turn_while_a_backlog_is_taken(server: Mosquitto) -> None:
+    disk = Disk()
+    async with source(options(server.url), disk):
+        pass
+    async with publisher(server.url) as client:
+        for number in range(300):
+            await client.publish("up/1", str(number), qos=1)
+
+    turns: set[int] = set()
+    async with source(options(server.url), disk):
+        while len(disk.payloads) < 300:
+            turns.add(len(disk.payloads))
+            await asyncio.sleep(0)
+
+    assert len(turns) > 300 / 100
+
+
+@needs_mosquitto
 async def test_two_instances_share_the_load(server: Mosquitto) -> None:
     first, second = Disk(), Disk()
     async with (

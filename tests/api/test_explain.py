@@ -302,6 +302,20 @@ async def test_purged_dead_letters_are_gone(once: Api) -> None:
     assert await dead(once, 0) == []
 
 
+async def test_dead_letters_outlive_their_subscription_until_they_are_purged(once: Api) -> None:
+    async with receiver(answering(500)) as there:
+        await give_up(once, there, 2)
+        await once("DELETE", PATH)
+
+        left = await once("GET", f"{PATH}/deadLetters")
+        purged = await once("DELETE", f"{PATH}/deadLetters")
+        nothing = await once("GET", f"{PATH}/deadLetters")
+
+    assert len(left.body) == 2
+    assert purged.body == {"purged": 2}
+    assert nothing.status == 404
+
+
 async def test_dead_letters_and_their_replay_outlive_the_process(tmp_path: Path) -> None:
     async with receiver(first(1, answering(500))) as there:
         async with (

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from broker.contexts.documents import ContextLimits
 from broker.contexts.resolution import Contexts
@@ -20,9 +20,14 @@ from broker.core.subscription_documents import parse, stored
 from broker.egress import Egress, EgressPolicy
 from broker.operations.broker import Broker, Limits
 from broker.operations.subscriptions import delete_subscription, load, query_subscriptions
+from broker.store.sqlite.connection import connect
+from broker.store.sqlite.migrations import STEPS, migrate
 from broker.subscriptions.streams import Streams
+from tests.support.api import Api
+from tests.support.builders import entity, prop
 from tests.support.delivery import Delivering, now, opened, road
-from tests.support.receiver import receiver
+from tests.support.receiver import Receiver, receiver
+from tests.support.serve import running_broker
 
 IMPATIENT = ContextLimits(timeout=1.0, retry=0.01, max_retry=0.01)
 
@@ -169,3 +174,68 @@ async def test_subscriptions_of_an_earlier_process_are_matched_from_the_first_wr
 
     assert len({msgspec.json.encode(one.body["subscriptionId"]) for one in there.all}) == 20
     assert {one.entities[0]["id"] for one in there.all} == {road(1)}
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "throttled": {"throttling": 0.2},
+    "periodic": {"timeInterval": 0.2},
+    "linked": {"q": "connectsTo{lanes}>2"},
+}
+
+
+def of_kind(kind: str, uri: str) -> dict[str, Any]:
+    return {
+        "id": f"urn:ngsi-ld:Subscription:{kind}",
+        "type": "Subscription",
+        "entities": [{"type": "Road"}],
+        "notification": {"endpoint": {"uri": uri}},
+        **KINDS[kind],
+    }
+
+
+async def fires(there: Receiver, api: Api) -> None:
+    """Make a change that each kind of subscription tells of, and wait for it."""
+    before = len(there.all)
+    link = {"type": "Relationship", "object": "urn:ngsi-ld:Road:2"}
+    road_2 = entity(2, "Road", lanes=prop(3))
+    changed = entity(1, "Road", speed=prop(before), connectsTo=link)
+    await api("POST", "/entityOperations/upsert?options=update", [road_2, changed])
+    await there.received(before + 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_p13_a_subscription_of_each_kind_fires_after_restarts(
+    tmp_path: Path, kind: str
+) -> None:
+    async with receiver() as there, ClientSession() as session:
+        for number in range(3):
+            async with running_broker(tmp_path) as broker:
+                api = Api(session, broker.url)
+                if number == 0:
+                    await api("POST", "/subscriptions", of_kind(kind, there.url()))
+
+                await fires(there, api)
+
+    assert {one.body["subscriptionId"] for one in there.all} == {f"urn:ngsi-ld:Subscription:{kind}"}
+
+
+@pytest.mark.parametrize("version", range(1, len(STEPS)))
+@pytest.mark.parametrize("kind", KINDS)
+async def test_p13_a_subscription_of_each_kind_fires_after_an_upgrade(
+    tmp_path: Path, kind: str, version: int
+) -> None:
+    async with receiver() as there, ClientSession() as session:
+        connection = connect(tmp_path / "broker.db")
+        migrate(connection, STEPS[:version])
+        document = stored(parse(of_kind(kind, there.url()), CORE, now()))
+        connection.execute(
+            "INSERT INTO subscription (tenant, id, body) VALUES ('', ?, ?)",
+            (document["id"], msgspec.json.encode(document)),
+        )
+        connection.close()
+
+        async with running_broker(tmp_path) as broker:
+            await fires(there, Api(session, broker.url))
+
+    assert there.all[0].body["subscriptionId"] == document["id"]

@@ -15,7 +15,7 @@ from tests.support.serve import running_broker
 
 ROAD = "urn:ngsi-ld:Subscription:roads"
 ANY = {"uri": "http://127.0.0.1:9/notify"}
-KAFKA = {"endpoint": {"uri": "kafka://broker.example/topic"}}
+WEBSOCKET = {"endpoint": {"uri": "ws://broker.example/topic"}}
 LD_JSON = {"Content-Type": "application/ld+json"}
 
 
@@ -130,7 +130,7 @@ async def test_an_address_that_may_not_be_called_is_refused_at_creation(tmp_path
 
 
 async def test_what_is_not_offered_is_answered_422(api: Api) -> None:
-    answered = await api("POST", "/subscriptions", subscription(notification=KAFKA))
+    answered = await api("POST", "/subscriptions", subscription(notification=WEBSOCKET))
 
     assert answered.status == 422
     assert answered.body["type"].endswith("/OperationNotSupported")

@@ -11,10 +11,12 @@ from msgspec import UNSET
 from yarl import URL
 
 from broker.core.identifiers import Tenant
+from broker.core.kafka import KAFKA
 from broker.core.mqtt import MQTT_SCHEMES, chosen, topic_of
 from broker.core.subscription import Endpoint, Subscription
 
-_PORTS: Final = {"http": 80, "https": 443, "mqtt": 1883, "mqtts": 8883}
+_PORTS: Final = {"http": 80, "https": 443, "kafka": 9092, "mqtt": 1883, "mqtts": 8883}
+_HTTP: Final = ("http", "https")
 _LINK: Final = '<{}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 _MILLISECONDS: Final = 1000
 _AGENT: Final = "rigel"
@@ -56,6 +58,23 @@ class MqttTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class KafkaServer:
+    """A Kafka server, which names the others of its cluster."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaTarget:
+    """A topic, and the key under which what is of one subscription stays in order."""
+
+    server: KafkaServer
+    topic: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One receiver.
 
@@ -64,6 +83,7 @@ class Target:
         headers: with the case that `receiverInfo` gave them.
         http: where it is an HTTP server.
         mqtt: where it is an MQTT topic.
+        kafka: where it is a Kafka topic.
         timeout: seconds to wait for an answer, where the subscription says.
         cooldown: seconds to leave the receiver alone after a failure (clause 5.2.15).
         throttling: seconds between two notifications.
@@ -77,6 +97,7 @@ class Target:
     throttling: float = 0.0
     http: HttpTarget | None = None
     mqtt: MqttTarget | None = None
+    kafka: KafkaTarget | None = None
 
 
 def target_of(tenant: Tenant, subscription: Subscription) -> Target:
@@ -86,7 +107,6 @@ def target_of(tenant: Tenant, subscription: Subscription) -> Target:
     port = parts.port or _PORTS.get(parts.scheme, 0)
     throttling = subscription.throttling
     headers = _headers(tenant, subscription)
-    is_mqtt = parts.scheme in MQTT_SCHEMES
     return Target(
         url=endpoint.uri,
         lane=f"{parts.scheme}://{parts.hostname}:{port}",
@@ -94,9 +114,15 @@ def target_of(tenant: Tenant, subscription: Subscription) -> Target:
         timeout=None if endpoint.timeout is UNSET else endpoint.timeout / _MILLISECONDS,
         cooldown=0.0 if endpoint.cooldown is UNSET else endpoint.cooldown / _MILLISECONDS,
         throttling=0.0 if throttling is UNSET else float(throttling),
-        http=None if is_mqtt else _http(URL(endpoint.uri), headers),
-        mqtt=_mqtt(parts, port, endpoint) if is_mqtt else None,
+        http=_http(URL(endpoint.uri), headers) if parts.scheme in _HTTP else None,
+        mqtt=_mqtt(parts, port, endpoint) if parts.scheme in MQTT_SCHEMES else None,
+        kafka=_kafka(parts, port, subscription.id) if parts.scheme == KAFKA else None,
     )
+
+
+def _kafka(parts: SplitResult, port: int, key: str) -> KafkaTarget:
+    server = KafkaServer(parts.hostname or "", port)
+    return KafkaTarget(server, parts.path.removeprefix("/"), key.encode())
 
 
 def _http(url: URL, headers: Mapping[str, str]) -> HttpTarget:

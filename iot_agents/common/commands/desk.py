@@ -72,6 +72,7 @@ class Asked:
         key: the same for every delivery of the same request; empty when nothing can tell.
         expiry: seconds until it is given up; None is what is provisioned.
         at: when it was asked for; None is now.
+        stored: whether the broker keeps what was asked for as the attribute's value.
     """
 
     tenant: str
@@ -81,6 +82,7 @@ class Asked:
     key: str = ""
     expiry: float | None = None
     at: datetime | None = None
+    stored: bool = False
 
 
 class TooManyCommands(Exception):
@@ -363,7 +365,9 @@ class Desk:
             name=found.name,
             value=asked.value,
             idempotent=found.idempotent,
+            at=at,
             expires=at + expiry,
+            stored=asked.stored,
         )
 
     def _courier(self, in_force: Mapping[str, Any]) -> Courier | None:

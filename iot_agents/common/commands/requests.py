@@ -25,8 +25,8 @@ from broker.core.errors import BadRequestData
 from broker.core.identifiers import check_tenant
 from iot_agents.common.commands.desk import Asked, Desk, TooManyCommands
 from iot_agents.common.commands.model import State
+from iot_agents.common.commands.provisioned import UNASKED
 from iot_agents.common.commands.rows import Selection
-from iot_agents.common.commands.watching import UNASKED
 from iot_agents.common.spool import SpoolFull
 
 NOTIFY: Final = "/commands/{agent}/notify"
@@ -221,7 +221,13 @@ def _asked_by(
                 told = bool(moment or notification)
                 entity_id = str(entity.get("id"))
                 yield Asked(
-                    tenant, entity_id, name, value, key=key if told else "", at=_moment(moment)
+                    tenant,
+                    entity_id,
+                    name,
+                    value,
+                    key=key if told else "",
+                    at=_moment(moment),
+                    stored=True,
                 )
 
 

@@ -2,9 +2,10 @@
 
 For each tenant, entity type and command there is one subscription, so that a notification says
 which command was asked for. As the API updates only attributes that exist, the agent writes each
-command attribute once, with the value `UNKNOWN`, which is never taken for a command. All of it is
-compared with what is provisioned after every change, and with what the broker has from time to
-time; while the broker is away it is tried again for ever.
+command attribute with the value `UNKNOWN`, which is never taken for a command; and it writes that
+again when a command was asked for, because writing the same value twice is no change to a broker.
+All of it is compared with what is provisioned after every change, and with what the broker has from
+time to time; while the broker is away it is tried again for ever.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from broker.client import BrokerRefused, BrokerUnreachable, Client
 from iot_agents.common.backoff import Backoff
 from iot_agents.common.commands import rows
 from iot_agents.common.commands.desk import entity_of
-from iot_agents.common.commands.provisioned import command_names
+from iot_agents.common.commands.provisioned import UNASKED, command_names
 from iot_agents.common.device import document_of
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import Known
@@ -32,8 +33,6 @@ from iot_agents.common.spool import Entry, Spool
 from iot_agents.common.transport import wait_after
 
 _log = logging.getLogger(__name__)
-UNASKED: Final = "UNKNOWN"
-"""The value of a command attribute until somebody asks for the command."""
 _PLACED: Final = "command-subscriptions"
 _PREPARED: Final = "command-attributes/"
 _NOT_FOUND: Final = 404

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from typing import Any
 
-from iot_agents.common.mapping.codec import PayloadError
+from iot_agents.common.codecs.interface import PayloadError
 from iot_agents.common.mapping.enums import Unmapped
 from iot_agents.common.mapping.model import (
     AttributeRule,
@@ -29,6 +27,7 @@ def apply(
     device: Dict[str, Any] | None = None,
     *,
     drops: Drops | None = None,
+    decoded: Dict[str, Any] | None = None,
 ) -> list[Entity]:
     """Return the normalized entities (short names, no @context) a payload gives.
 
@@ -38,12 +37,13 @@ def apply(
         device: what is provisioned of the device: `id`, `type`, `entity_name`, `service`,
             `subservice`, and its constants by their names. Mappings read it as `device`.
         drops: where attributes that had to be left out are noted.
+        decoded: what the mapping's codec made of the bytes, where that is known already.
 
     Raises:
         MappingError: an expression failed or a value cannot be.
     """
     run = _Run(mapping, drops)
-    scope = run.scope(payload, device)
+    scope = run.scope(payload, device, decoded)
     return [entity for rule in mapping.entities for entity in run.entities(rule, scope)]
 
 
@@ -63,10 +63,17 @@ class _Run:
         self._mapping = mapping
         self._drops = drops
 
-    def scope(self, payload: Any, device: Dict[str, Any] | None) -> Scope:
+    def scope(
+        self,
+        payload: Any,
+        device: Dict[str, Any] | None,
+        decoded: Dict[str, Any] | None = None,
+    ) -> Scope:
         mapping = self._mapping
         scope = mapping.scope(payload, device)
-        if mapping.decoding is not None:
+        if mapping.decoding is not None and decoded is not None:
+            scope[mapping.decoding.into] = decoded
+        elif mapping.decoding is not None:
             self._decode(mapping.decoding, scope)
         for let in mapping.lets:
             try:
@@ -143,15 +150,12 @@ class _Run:
         return str(identifier)
 
     def _decode(self, decoding: Decoding, scope: Scope) -> None:
-        text, port = decoding.data(scope), decoding.port(scope)
-        if text is MISSING or text is None:
-            return
         try:
-            data = bytes.fromhex(text) if decoding.encoding == "hex" else _base64(text)
-            decoded = decoding.codec.decode(data, port if isinstance(port, int) else None)
-        except (PayloadError, ValueError, TypeError) as error:
+            frame = decoding.frame(scope)
+            if frame is not None:
+                scope[decoding.into] = decoding.codec.decode(*frame)
+        except PayloadError as error:
             raise self._failed("decode", error, "BAD_PAYLOAD") from error
-        scope[decoding.into] = decoded
 
     def _drop(self, field: str, unmapped: Unmapped) -> None:
         if self._drops is not None:
@@ -171,10 +175,3 @@ def _completed(rule: EntityRule, scope: Scope, entity: Entity, moment: str | Non
     if names is None:
         return entity
     return {n: member for n, member in entity.items() if n in names or n in ("id", "type")}
-
-
-def _base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"{text!r:.40} is not base64") from error

@@ -1,5 +1,7 @@
 """Device payloads as declared byte layouts: the `decode:` section of a mapping, compiled.
 
+The section names a codec, or it is a layout.
+
 A layout is a list of frames. The first whose port and length fit is read: `skip` bytes, then the
 `fields` one after the other, then `records`, each a tag in hex and its own fields, until the end.
 
@@ -17,13 +19,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from iot_agents.common.codecs.interface import BadCodec, Codec, PayloadError
 from iot_agents.common.mapping import numbers
 from iot_agents.common.mapping.document import InvalidField, Path
 from smart_data_models.jexl.values import MISSING, to_text
-
-
-class PayloadError(Exception):
-    """The bytes are not what the layout says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class _Frame:
         )
 
 
-class Codec:
+class ByteLayout:
     """A compiled byte layout."""
 
     def __init__(self, frames: tuple[_Frame, ...]) -> None:
@@ -131,17 +130,33 @@ def _several(items: list[Any], join: str | None) -> Any:
     return [item for item in items if item is not MISSING]
 
 
-def compile_codec(section: Mapping[str, Any], path: Path) -> Codec:
+CodecOf = Callable[[str], Codec | None]
+"""Returns the codec of a name, None when there is none; raises BadCodec."""
+
+
+def compile_codec(section: Mapping[str, Any], path: Path, codec_of: CodecOf) -> Codec:
     """Compile a `decode:` section.
 
     Raises:
-        InvalidField: the layout contradicts itself.
+        InvalidField: the layout contradicts itself, or the codec cannot be had.
     """
-    return Codec(
+    if "codec" in section:
+        return _named(section["codec"], (*path, "codec"), codec_of)
+    return ByteLayout(
         tuple(
             _frame(frame, (*path, "frames", index)) for index, frame in enumerate(section["frames"])
         )
     )
+
+
+def _named(name: str, path: Path, codec_of: CodecOf) -> Codec:
+    try:
+        codec = codec_of(name)
+    except BadCodec as error:
+        raise InvalidField(path, str(error)) from error
+    if codec is None:
+        raise InvalidField(path, f"there is no codec {name!r:.80}")
+    return codec
 
 
 def _frame(frame: Mapping[str, Any], path: Path) -> _Frame:

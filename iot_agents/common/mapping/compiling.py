@@ -9,7 +9,7 @@ from collections.abc import Mapping as Dict
 from typing import Any, Final
 
 from iot_agents.common.mapping import instances
-from iot_agents.common.mapping.codec import compile_codec
+from iot_agents.common.mapping.codec import CodecOf, compile_codec
 from iot_agents.common.mapping.document import InvalidField, Path, written
 from iot_agents.common.mapping.fields import Fields
 from iot_agents.common.mapping.hints import Hints
@@ -30,7 +30,8 @@ _KIND_BY_SOURCE: Final = {"link": "Relationship", "point": "GeoProperty"}
 class Compilation:
     """Compiles one document and collects what is wrong with it."""
 
-    def __init__(self, fields: Fields, hints: Hints) -> None:
+    def __init__(self, fields: Fields, hints: Hints, codec_of: CodecOf) -> None:
+        self._codec_of = codec_of
         self._fields = fields
         self._hints = hints
         self.problems: list[InvalidField] = []
@@ -84,7 +85,7 @@ class Compilation:
     def _decoding(self, section: Dict[str, Any]) -> Decoding:
         path: Path = ("decode",)
         return Decoding(
-            codec=compile_codec(section, path),
+            codec=compile_codec(section, path, self._codec_of),
             data=_path(section.get("bytes", "data"), (*path, "bytes")),
             port=_path(section.get("port", "fPort"), (*path, "port")),
             encoding=section.get("encoding", "base64"),

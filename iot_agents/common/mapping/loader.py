@@ -9,6 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
+from iot_agents.common.codecs.catalogue import Codecs
 from iot_agents.common.mapping import model_check
 from iot_agents.common.mapping.compiling import Compilation
 from iot_agents.common.mapping.document import InvalidField, written
@@ -26,7 +27,8 @@ TABLES: Final = "tables"
 class Loader:
     """Loads mapping files; it reads the format, the models and the tables once."""
 
-    def __init__(self, catalogue: Catalogue | None = None) -> None:
+    def __init__(self, catalogue: Catalogue | None = None, codecs: Codecs | None = None) -> None:
+        self._codecs = codecs or Codecs()
         self._catalogue = catalogue or Catalogue.packaged()
         self._packaged = packaged_mappings()
         self._shape = Shape(self._packaged.joinpath("schema.json").read_bytes())
@@ -60,7 +62,10 @@ class Loader:
         problems = self._shape.problems(document.value)
         if not problems:
             fields = Fields(lambda name: self._table(name, (root, self._packaged)))
-            compilation = Compilation(fields, self._hints)
+            nearer = Path(file).parent, root
+            compilation = Compilation(
+                fields, self._hints, lambda name: self._codecs.get(name, *nearer)
+            )
             mapping = compilation.mapping(document.value, path=file)
             problems = compilation.problems
             problems += model_check.problems(document.value, self._catalogue)
@@ -91,13 +96,16 @@ def load_mapping(path: Path) -> Mapping:
     return Loader().load(path, path.parent)
 
 
-def load_mappings(*directories: Traversable) -> Mappings:
+def load_mappings(*directories: Traversable, codecs: Codecs | None = None) -> Mappings:
     """Load every mapping below directories; where names are the same, the first directory's counts.
+
+    Args:
+        codecs: what `decode:` can name; their scripts also lie beside the mapping that names them.
 
     Raises:
         InvalidMapping: with the problems of all files.
     """
-    loader = Loader()
+    loader = Loader(codecs=codecs)
     loaded: dict[str, Mapping] = {}
     problems: list[str] = []
     for directory in directories:

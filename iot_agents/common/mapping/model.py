@@ -6,15 +6,17 @@ section made of the bytes, and the names of `let:`.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from smart_data_models.jexl.values import ExpressionError, Getter, Scope, truthy
+from iot_agents.common.codecs.interface import Codec, PayloadError
+from smart_data_models.jexl.values import MISSING, ExpressionError, Getter, Scope, truthy
 
 if TYPE_CHECKING:
-    from iot_agents.common.mapping.codec import Codec
     from iot_agents.common.mapping.instances import Builder
 
 
@@ -149,6 +151,27 @@ class Decoding:
     port: Getter
     encoding: str
     into: str
+
+    def frame(self, scope: Scope) -> tuple[bytes, int | None] | None:
+        """Return the bytes in a scope and their port, None where there are none.
+
+        Raises:
+            PayloadError: they are not written in the encoding.
+        """
+        text, port = self.data(scope), self.port(scope)
+        if text is MISSING or text is None:
+            return None
+        try:
+            data = _DECODE[self.encoding](text)
+        except (ValueError, TypeError) as error:
+            raise PayloadError(f"{text!r:.40} is not {self.encoding}") from error
+        return data, port if isinstance(port, int) else None
+
+
+_DECODE: Final[Dict[str, Callable[[str], bytes]]] = {
+    "hex": bytes.fromhex,
+    "base64": partial(base64.b64decode, validate=True),
+}
 
 
 def members_and_device(payload: Any, device: Dict[str, Any] | None) -> Scope:

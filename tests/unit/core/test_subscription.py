@@ -256,7 +256,6 @@ def test_what_is_wrong_is_refused_with_its_path(sent: Any, path: str) -> None:
     ("sent", "path"),
     [
         (endpoint(uri="ws://broker.example/topic"), "notification.endpoint.uri"),
-        (endpoint(uri="kafka://broker.example/topic"), "notification.endpoint.uri"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(sent: Any, path: str) -> None:

@@ -3,97 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from iot_agents.common.agent import Agent, open_agent
-from iot_agents.common.device import Attribute, Device, StaticAttribute
-from iot_agents.common.making import Maker
-from iot_agents.common.mapping.model import EntityRule, Mappings, Source
+from iot_agents.common.device import Attribute, StaticAttribute
+from iot_agents.common.mapping.loader import load_mappings, packaged_mappings
+from iot_agents.common.mapping.model import EntityRule, Mappings
 from iot_agents.common.mapping.model import Mapping as LoadedMapping
-from iot_agents.common.measure import Measure, Outcome
-from iot_agents.common.pipeline import Pipeline
-from iot_agents.common.registry import Registry
+from iot_agents.common.measure import Outcome
 from iot_agents.common.service_group import ServiceGroup
-from iot_agents.settings import Settings
-from smart_data_models.catalogue import Catalogue
-from smart_data_models.validator import Mode, Validator
-
-START = datetime(2026, 3, 1, 8, tzinfo=UTC)
-DEVICE = Device(device_id="d1", service="city", entity_type="ParkingSpot", entity_name="urn:x:1")
-
-
-class Bench:
-    """A pipeline on real files, with its clock."""
-
-    def __init__(self, agent: Agent, registry: Registry) -> None:
-        self.agent = agent
-        self.registry = registry
-        self.now = START
-        self.pipeline = self.with_mappings(Mappings())
-
-    def with_mappings(self, mappings: Mappings, mode: Mode = Mode.WARN) -> Pipeline:
-        self.pipeline = Pipeline(
-            self.registry,
-            mappings,
-            Maker(Validator(Catalogue.packaged(), default=mode), self.agent.counters),
-            self.agent.outlets,
-            counters=self.agent.counters,
-            clock=lambda: self.now,
-        )
-        return self.pipeline
-
-    async def spooled(self) -> list[str]:
-        return [row.body.decode() for row in await self.agent.spool.load(0, 100)]
-
-    async def reasons(self) -> list[str]:
-        return [letter.reason for letter in await self.agent.outlets.dead_letters.newest()]
-
-
-@asynccontextmanager
-async def bench(directory: Path) -> AsyncIterator[Bench]:
-    settings = Settings(data_dir=directory)
-    async with (
-        Registry.open(directory / "registry.db") as registry,
-        open_agent("lorawan", settings, _no_client, lambda: START) as agent,
-    ):
-        yield Bench(agent, registry)
-
-
-def _no_client(tenant: str) -> Any:
-    raise AssertionError(f"nothing is sent here, not even to {tenant!r}")
-
-
-def measure(number: int = 1, **members: Any) -> Measure:
-    given = members or {"occupied": True}
-    return Measure(
-        source=Source("lorawan", "chirpstack-v4", "t", "p"),
-        device_id="d1",
-        payload={"object": given},
-        raw=b"raw",
-        moment=START + timedelta(minutes=number),
-        members=given,
-        key=f"d1/{number}",
-    )
-
-
-def device(*attributes: Attribute, **members: Any) -> Device:
-    return msgspec.structs.replace(DEVICE, attributes=attributes, **members)
-
-
-STATUS = Attribute(
-    object_id="occupied",
-    name="status",
-    type="Text",
-    expression="occupied|mapper([true,false],['occupied','free'])",
-)
+from smart_data_models.validator import Mode
+from tests.support.pipeline_bench import STATUS, bench, device, measure
 
 
 def failing_mapping(error: Exception) -> LoadedMapping:
@@ -124,6 +50,27 @@ async def test_a_measure_that_comes_again_is_a_duplicate(tmp_path: Path) -> None
 
         assert outcomes == [Outcome.SPOOLED, Outcome.DUPLICATE]
         assert here.agent.counters.duplicates == 1
+
+
+async def test_a_mapping_file_reads_the_moment_of_a_measure_that_tells_none(tmp_path: Path) -> None:
+    asked = {"rigel": {"mapping": "mqtt-weather-station"}}
+    async with bench(tmp_path) as here:
+        await here.registry.add_devices([device(internal_attributes=asked)])
+        pipeline = here.with_mappings(load_mappings(packaged_mappings()))
+        told = {"temp": 12.5, "wind_speed_kmh": 36}
+
+        ticket = await pipeline.submit(replace(measure(), payload=told, members=told, chosen=True))
+
+        assert await ticket.durable() is Outcome.SPOOLED
+        (row,) = await here.agent.spool.load(0, 10)
+        (entity,) = msgspec.json.decode(row.body)
+        assert entity["temperature"] == {
+            "type": "Property",
+            "value": 12.5,
+            "unitCode": "CEL",
+            "observedAt": "2026-03-01T08:01:00.000Z",
+        }
+        assert entity["windSpeed"]["value"] == 10
 
 
 async def test_a_device_whose_id_others_have_too_waits(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,12 +69,13 @@ def test_an_example_of_a_bad_payload_fails_where_it_says(
 def test_the_payload_of_an_example_finds_its_mapping(
     mappings: Mappings, name: str, example: Mapping[str, Any]
 ) -> None:
-    protocol = "ocpi" if name.startswith("ocpi") else "lorawan"
-    source = Source(protocol, **example["source"])
+    mapping = mappings.get(name)
+    assert mapping is not None
+    source = Source(Path(mapping.path).parent.name, **example["source"])
 
     found = mappings.find(source, example["payload"])
 
-    assert found is mappings.get(name)
+    assert found is mapping
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,30 @@ def test_the_entities_of_an_example_keep_to_their_models(
     problems = [p for entity in example["expected"] for p in validator.check(entity).problems]
 
     assert [f"{name}: {problem}" for problem in problems] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "entity_type"),
+    [
+        ("parking", "ParkingSpot"),
+        ("charging", "EVChargingPoint"),
+        ("soil moisture", "GreenspaceRecord"),
+        ("valves", "IrrigationValve"),
+        ("water meters", "WaterConsumptionObserved"),
+        ("street lights", "Streetlight"),
+        ("street light cabinets", "StreetlightControlCabinet"),
+        ("air quality", "AirQualityObserved"),
+        ("noise", "NoiseLevelObserved"),
+        ("people counters", "CrowdFlowObserved"),
+        ("waste bins", "WasteContainer"),
+        ("weather", "WeatherObserved"),
+        ("traffic", "TrafficFlowObserved"),
+    ],
+)
+def test_there_is_a_mapping_for_each_kind_of_device(kind: str, entity_type: str) -> None:
+    made = {rule.type for mapping in MAPPINGS.items for rule in mapping.entities}
+
+    assert entity_type in made, kind
 
 
 def _vector(name: str) -> Mapping[str, Any]:
@@ -137,12 +163,15 @@ def test_a_changed_charging_point_changes_its_station_as_the_vectors_say(
 _DECODERS = {
     "Bosch TPS110": "bosch-tps110",
     "Decentlab DL-TRS21": "decentlab-dl-trs21",
+    "Dragino LDDS75": "dragino-ldds75",
     "Dragino LSE01": "dragino-lse01",
+    "Milesight AM307": "milesight-am307",
     "Milesight EM310-UDL": "milesight-em400-mud",
     "Milesight EM400-MUD": "milesight-em400-mud",
     "Milesight EM500-CO2": "milesight-em500-co2",
     "Milesight EM500-SMTC": "milesight-em500-smtc",
     "Milesight UC511": "milesight-uc511",
+    "Milesight VS121": "milesight-vs121",
     "Milesight VS350": "milesight-vs350",
     "Milesight WS302": "milesight-ws302",
 }

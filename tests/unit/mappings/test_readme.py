@@ -41,7 +41,8 @@ def test_the_printed_mapping_does_what_its_example_says(tmp_path: Path) -> None:
 
 
 def test_the_printed_layout_reads_bytes() -> None:
-    codec = compile_codec(yaml12.load(BLOCKS[1]).value["decode"], ("decode",))
+    section = yaml12.load(BLOCKS[1]).value["decode"]
+    codec = compile_codec(section, ("decode",), lambda _: None)
 
     assert codec.decode(bytes.fromhex("0001007580a1"), 1) == {"tension": -11.7, "celsius": 16.1}
     assert codec.decode(bytes.fromhex("017564036719010175ff"), 85) == {

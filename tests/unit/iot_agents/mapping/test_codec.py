@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iot_agents.common.codecs.interface import Codec, PayloadError
 from iot_agents.common.mapping.apply import apply
-from iot_agents.common.mapping.codec import Codec, PayloadError, compile_codec
+from iot_agents.common.mapping.codec import compile_codec
 from iot_agents.common.mapping.document import InvalidField
 from iot_agents.common.mapping.model import MappingError
 from smart_data_models import yaml12
@@ -18,7 +19,7 @@ from tests.unit.iot_agents.mapping.building import load, problems_of, text_of
 
 
 def codec(frames: str) -> Codec:
-    return compile_codec({"frames": yaml12.load(frames).value}, ("decode",))
+    return compile_codec({"frames": yaml12.load(frames).value}, ("decode",), lambda _: None)
 
 
 @pytest.mark.parametrize(

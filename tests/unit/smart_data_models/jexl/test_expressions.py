@@ -226,7 +226,6 @@ def test_what_cannot_be_computed_is_an_error(text: str, message: str) -> None:
         ("a || b && c", r"&& at position 7 beside \|\|: parentheses"),
         ("f(1)", r"expected the end at position 1, found '\('"),
         ("a|touper", "unknown transform 'touper' .did you mean 'touppercase'"),
-        ("a|localestring('fr')", "locale is not available"),
         ("a[.b[.c[.d]]]", "filters inside each other"),
         ("(" * (MAX_DEPTH + 1) + "1" + ")" * (MAX_DEPTH + 1), "nested deeper"),
         ("1" * (MAX_LENGTH + 1), "longer than"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from smart_data_models.jexl.expressions import compile_expression
+from smart_data_models.jexl.transforms import transforms
 from smart_data_models.jexl.values import ExpressionError
 
 ROWS: list[tuple[str, Any, Any]] = [
@@ -77,6 +79,36 @@ ROWS: list[tuple[str, Any, Any]] = [
     ("v|toisostring", "yesterday", None),
     ("v|toisostring", 1e30, None),
     ("v|gettime", "2026-03-01T08:15:02.123Z", 1772352902123),
+    ("v|localestring", "2026-03-01T08:05:02Z", "3/1/2026, 8:05:02 AM"),
+    ("v|localestring('en-US', {timeZone: 'Europe/Madrid'})", 1772395502000, "3/1/2026, 9:05:02 PM"),
+    ("v|localestring('en-US', {hour12: false})", "2026-03-01T20:05:02Z", "3/1/2026, 20:05:02"),
+    ("v|localestring('en-GB')", "2026-03-01T08:05:02Z", "01/03/2026, 08:05:02"),
+    ("v|localestring('es-ES')", "2026-03-01T08:05:02Z", "1/3/2026, 8:05:02"),
+    ("v|localestring('fr')", "2026-03-01T08:05:02Z", "01/03/2026 08:05:02"),
+    ("v|localestring('de-DE')", "2026-03-01T08:05:02Z", "1.3.2026, 08:05:02"),
+    ("v|localestring('nl-NL')", "2026-03-01T08:05:02Z", "1-3-2026, 08:05:02"),
+    ("v|localestring('pt-BR')", "2026-03-01T08:05:02Z", "01/03/2026, 08:05:02"),
+    (
+        "v|localestring('de', {year: '2-digit', month: '2-digit', day: '2-digit'})",
+        "2026-03-01T08:05:02Z",
+        "01.03.26",
+    ),
+    ("v|localestring('fr', {hour: 'numeric', minute: '2-digit'})", "2026-03-01T08:05:02Z", "08:05"),
+    ("v|localestring('xx')", "2026-03-01T08:05:02Z", None),
+    ("v|localestring('fr', {timeZone: '../x'})", "2026-03-01T08:05:02Z", None),
+    ("v|localestring('fr', {month: 'long'})", "2026-03-01T08:05:02Z", None),
+    ("v|localestring('fr', {era: 'long'})", "2026-03-01T08:05:02Z", None),
+    ("v|localestring('fr')", "soon", None),
+    ("v|localestringnumber", 1234567.8916, "1,234,567.892"),
+    ("v|localestringnumber('de-DE')", -1234.5, "-1.234,5"),
+    ("v|localestringnumber('es-ES')", 1234.5, "1234,5"),
+    ("v|localestringnumber('es-ES')", 12345, "12.345"),
+    ("v|localestringnumber('fr', {minimumFractionDigits: 2})", "1234", "1\u202f234,00"),
+    ("v|localestringnumber('en', {maximumFractionDigits: 0})", 2.5, "3"),
+    ("v|localestringnumber('en', {useGrouping: false})", 12345, "12345"),
+    ("v|localestringnumber('en', {style: 'percent'})", 0.5, None),
+    ("v|localestringnumber('en', {maximumFractionDigits: 900})", 0.5, None),
+    ("v|localestringnumber('en')", "many", None),
     ("v|timeoffset", "2026-03-01T08:15:02Z", 0),
     ("v|timeoffset", "x", None),
     ("v|urlencode", "a b/ü?x=1", "a%20b/%C3%BC?x=1"),
@@ -106,6 +138,19 @@ ROWS: list[tuple[str, Any, Any]] = [
     ("v|hash", "abc", "00017862"),
     ("v|hash", "a long text that overflows", "7BD267FA"),
 ]
+
+
+LISTED = """
+jsonparse jsonstringify indexOf length trim substr touppercase tolowercase tostring replacestr
+replaceregexp replaceallregexp split joinarrtostr concatarr addreduce lengtharray typeof isarray
+isnan parseint parsefloat floor ceil round tofixed toisodate toisostring gettime timeoffset now
+localestring localestringnumber urlencode urldecode mapper thmapper bitwisemask slice addset
+removeset valuePicker valuePickerMulti hextostring hash
+"""
+
+
+def test_every_transform_of_the_provisioning_api_is_there_and_no_other() -> None:
+    assert sorted(transforms(lambda: datetime.now(UTC))) == sorted(LISTED.split())
 
 
 @pytest.mark.parametrize(("text", "value", "expected"), ROWS)

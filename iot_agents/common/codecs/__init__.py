@@ -1,0 +1,1 @@
+"""What makes values of a device's bytes, whatever brought them."""

@@ -1,0 +1,1 @@
+"""Codecs, built in and in their sandbox."""

@@ -1,0 +1,1 @@
+"""The LoRaWAN agent without its sockets."""
