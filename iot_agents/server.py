@@ -33,6 +33,7 @@ from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.commands.requests import NOTIFY, CommandRequests
 from iot_agents.common.commands.watching import Watcher
 from iot_agents.common.counters import Counters
+from iot_agents.common.device_import import DeviceImport
 from iot_agents.common.health import Health
 from iot_agents.common.inspection import Inspection
 from iot_agents.common.making import Maker
@@ -408,6 +409,8 @@ def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Appli
     outlets = {name: agent.outlets for name, agent in agents.items()}
     inspection = Inspection(outlets)
     provisioning.add_routes(inspection.routes())
+    files = DeviceImport(parts.registry, checks, max_bytes=settings.import_max_body)
+    provisioning.add_routes(files.routes())
     provisioning.add_routes(Admission(parts.registry, checks, outlets, south.pipelines).routes())
     app.add_subapp("/iot", provisioning)
     app.router.add_get("/version", inspection.about)

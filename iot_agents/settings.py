@@ -124,6 +124,16 @@ class Settings:
         default="MQTT", metadata=_doc("Transport of devices that are provisioned without one.")
     )
 
+    keep_newer: bool = field(
+        default=False,
+        metadata=_doc(
+            "Whether measures older than what the entity shows become history only; needs Rigel's"
+            " broker."
+        ),
+    )
+    import_max_body: int = field(
+        default=33_554_432, metadata=_doc("Largest CSV file of devices taken, in bytes.")
+    )
     relax_template_validation: bool = field(
         default=False,
         metadata=_doc("Whether any character may stand in an `object_id`, as OPC UA needs it."),

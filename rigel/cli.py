@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rigel import config, logs, mappings, subscriptions, up
+from rigel import config, devices, history, logs, mappings, subscriptions, up
 from rigel.demo.run import run_demo
 from rigel.failures import explanation
 from rigel.settings import Settings
@@ -29,6 +29,8 @@ examples:
   rigel agent lorawan           start one agent alone, beside this broker or another
   rigel subscription explain ID why a subscription was notified of a change, or was not
   rigel mapping try FILE SAMPLE see what a mapping makes of a payload, and why not more
+  rigel device import FILE      provision the devices of a CSV file; --dry-run says what is wrong
+  rigel device waiting          whose measures wait because nobody has provisioned their device
   curl http://localhost:1026/ngsi-ld/v1/entities?type=ParkingSpot
 
 Settings come from RIGEL_* variables and from rigel.yaml; docs/reference/settings.md lists them.
@@ -87,6 +89,8 @@ _HELP: Mapping[str, str] = {
     "rules": "start the rules alone",
     "kpi": "start the KPIs alone",
     "subscription": "list, explain, test and replay subscriptions of a running broker",
+    "history": "import past instances into a running broker, or export them",
+    "device": "list and import devices of running agents, and let in those that wait",
     "mapping": "check a mapping, try it on a payload, or start one from a sample payload",
 }
 
@@ -113,6 +117,10 @@ def _own_options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("protocol", choices=up.AGENTS, help="what the agent understands")
     if name == "subscription":
         subscriptions.add_options(command)
+    if name == "history":
+        history.add_options(command)
+    if name == "device":
+        devices.add_options(command)
     if name == "mapping":
         mappings.add_options(command)
     if name == "demo":
@@ -177,6 +185,8 @@ _COMMANDS: Mapping[str, Command] = {
     "rules": _role("rules"),
     "kpi": _role("kpi"),
     "subscription": subscriptions.run,
+    "history": history.run,
+    "device": devices.run,
     "mapping": mappings.run,
 }
 

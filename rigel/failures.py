@@ -13,6 +13,8 @@ from iot_agents.ocpi.settings import InvalidToken
 from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
+from rigel.devices import AgentsRefused
+from rigel.history import NotImportable
 from rigel.mappings import Misused
 from rigel.ports import PortTaken
 from rigel.subscriptions import SubscriptionNotNamed
@@ -20,6 +22,7 @@ from subscribers.common.definitions import InvalidDefinition
 from subscribers.common.journal import JournalUnusable
 
 _EXPLAINED: Final = (
+    AgentsRefused,
     BrokerRefused,
     BrokerUnreachable,
     InvalidDefinition,
@@ -30,6 +33,7 @@ _EXPLAINED: Final = (
     NeverTrue,
     NewerFile,
     NewerSchema,
+    NotImportable,
     NotOurs,
     NotProvisioned,
     OSError,

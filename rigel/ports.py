@@ -47,3 +47,9 @@ def free_port(host: str) -> int:
     with socket.create_server((host, 0)) as server:
         port: int = server.getsockname()[1]
     return port
+
+
+def local(host: str) -> str:
+    """Return where to call what listens on an address of this machine, as a part of a URL."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
+    return own.get(host) or (f"[{host}]" if ":" in host else host)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from broker.client import Client
+from rigel.ports import local
 from rigel.settings import Settings
 
 _FAILED: Final = 1
@@ -49,7 +50,7 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
     """
     if given.id is None and given.action != "list":
         raise SubscriptionNotNamed(f"rigel subscription {given.action}: give the subscription's id")
-    url = given.url or f"http://{_host(settings.broker.host)}:{settings.broker.port}"
+    url = broker_url(settings, given.url)
     ask, show = _ACTIONS[given.action]
     # A test waits for the receiver, whose time is up to the subscription.
     async with Client.connect(url, tenant=given.tenant, timeout=60.0) as client:
@@ -61,10 +62,9 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
     return _FAILED if given.action == "test" and not answer["delivered"] else 0
 
 
-def _host(host: str) -> str:
-    """Return where to call a broker that listens on an address."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
-    return local.get(host) or (f"[{host}]" if ":" in host else host)
+def broker_url(settings: Settings, given: str | None) -> str:
+    """Return the broker that a command is about: the one given, or that of the settings."""
+    return given or f"http://{local(settings.broker.host)}:{settings.broker.port}"
 
 
 def _print(lines: Iterator[str] | list[str]) -> None:

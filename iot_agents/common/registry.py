@@ -12,15 +12,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from iot_agents.common import registry_rows as rows
 from iot_agents.common.database import Database
 from iot_agents.common.device import Device
+from iot_agents.common.import_rows import Candidate, Outcome, Way, import_devices
 from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
 from iot_agents.common.recognition import Caller, recognize
 from iot_agents.common.registry_rows import Known, Selection
 from iot_agents.common.service_group import ServiceGroup
+
+T = TypeVar("T")
 
 _STALE_AFTER = 1.0
 _CACHED = 100_000
@@ -92,6 +95,10 @@ class Registry:
             DuplicateDeviceId: one exists.
         """
         await self._change(partial(rows.add_devices, devices=devices))
+
+    async def import_devices(self, candidates: Sequence[Candidate], way: Way) -> Outcome:
+        """Take devices of a file in, see `import_rows`."""
+        return await self._change(partial(import_devices, candidates=candidates, way=way))
 
     async def update_device(self, old: Device, new: Device) -> None:
         """Put a device in the place of another.
@@ -190,10 +197,11 @@ class Registry:
         """Return a number that is another one after any change, whoever made it."""
         return await self._database.submit(rows.generation)
 
-    async def _change(self, job: Callable[[sqlite3.Connection], None]) -> None:
-        await self._database.submit(partial(_and_tell, job=job))
+    async def _change(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        result = await self._database.submit(partial(_and_tell, job=job))
         self._cache.clear()
         self._tell()
+        return result
 
     def _tell(self) -> None:
         for event in self._watching:
@@ -210,6 +218,7 @@ class Registry:
             self._cache.clear()
 
 
-def _and_tell(connection: sqlite3.Connection, *, job: Callable[[sqlite3.Connection], None]) -> None:
-    job(connection)
+def _and_tell(connection: sqlite3.Connection, *, job: Callable[[sqlite3.Connection], T]) -> T:
+    result = job(connection)
     rows.changed(connection)
+    return result

@@ -212,6 +212,16 @@ def _has_twin(connection: sqlite3.Connection, device: Device) -> bool:
     return found is not None
 
 
+def same(connection: sqlite3.Connection, device: Device) -> Device | None:
+    """Return the device of the same identity."""
+    found = connection.execute(
+        "SELECT document FROM device"
+        " WHERE service = ? AND service_path = ? AND apikey = ? AND device_id = ?",
+        device.identity,
+    )
+    return next(iter(_decoded_devices(found)), None)
+
+
 def update_device(connection: sqlite3.Connection, *, old: Device, new: Device) -> None:
     """Put a device in the place of another.
 

@@ -45,7 +45,7 @@ def in_force(device: Device, group: ServiceGroup | None) -> dict[str, Any]:
         inherited = getattr(group, member) if group is not None else ()
         merged[member] = _merge(inherited, getattr(device, member))
     if "internal_attributes" in own and "internal_attributes" in shared:
-        merged["internal_attributes"] = _merge_internal(
+        merged["internal_attributes"] = merge_internal(
             shared["internal_attributes"], own["internal_attributes"]
         )
     conjunction = merged.get("defaultEntityNameConjunction") or _DEFAULT_CONJUNCTION
@@ -64,8 +64,8 @@ def _merge(
     return [document_of(attribute) for attribute in (*own, *kept)]
 
 
-def _merge_internal(inherited: Any, own: Any) -> Mapping[str, Any]:
-    """Return each section with the device's members over those of its group."""
+def merge_internal(inherited: Any, own: Any) -> Mapping[str, Any]:
+    """Return each section of `internal_attributes` with one's own members over inherited ones."""
     shared, mine = internal_sections(inherited), internal_sections(own)
     return {
         name: {**internal_section(shared, name), **internal_section(mine, name)}

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from iot_agents.common.device_csv import COLUMNS
 from rigel.options import options_of
 from rigel.reference import PAGES
 from rigel.settings import Settings
 
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
 
@@ -24,3 +26,9 @@ def test_no_two_settings_share_a_variable() -> None:
     variables = [option.variable for option in options_of(Settings)]
 
     assert len(set(variables)) == len(variables)
+
+
+def test_every_column_of_a_file_of_devices_is_explained() -> None:
+    page = (HOW_TO / "provision-devices.md").read_text(encoding="utf-8")
+
+    assert [column for column in COLUMNS if f"`{column}`" not in page] == []

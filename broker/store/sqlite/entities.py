@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from broker.core import fragments
+from broker.core import fragments, moments
 from broker.core.errors import NgsiLdError, NonexistentTenant
 from broker.core.events import EntityChanged
 from broker.core.expiry import earliest_expiry
 from broker.core.identifiers import DEFAULT_TENANT, ExpandedEntity, Iri, Tenant
+from broker.core.lateness import keep_newer as without_late
 from broker.core.query.entity_query import EntityQuery
 from broker.core.timestamps import format_timestamp, instant_key
 from broker.store.interface import (
@@ -32,6 +33,7 @@ from broker.store.interface import (
 from broker.store.sqlite import index, q_sql, usage
 from broker.store.sqlite.cache import EntityCache, Held, Key
 from broker.store.sqlite.connection import Readers, Writer
+from broker.store.sqlite.history import History
 from broker.store.sqlite.outbox import OutboxRows
 from broker.store.sqlite.pages import PageCache, Row
 from broker.store.sqlite.scans import Scans
@@ -41,8 +43,6 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 _ROWS_PER_READ = 500
 _SCANS = 10_000
-
-_HistoryRow = tuple[int, int, str, float, int, bytes | None]
 
 
 class EntityTransaction:
@@ -67,11 +67,11 @@ class EntityTransaction:
         self._events: list[EntityChanged] = []
         self.outbox = waiting
         self._deliveries: list[Delivery] = []
-        self._history: list[_HistoryRow] = []
         self._new_tenants: dict[Tenant, int] = {}
         self._next_seq = 0
         self.terms = index.Terms()
         self._usage = usage.Usage(self.terms)
+        self.history = History(self.terms)
         self.tenants: dict[Tenant, int] = {DEFAULT_TENANT: 1}
 
     def load(self, connection: sqlite3.Connection) -> None:
@@ -81,12 +81,12 @@ class EntityTransaction:
         self.outbox.load(connection)
         (self._next_seq,) = connection.execute(
             "SELECT 1 + max((SELECT ifnull(max(seq), 0) FROM entity),"
-            " (SELECT ifnull(max(seq), 0) FROM deleted_entity))"
+            " (SELECT ifnull(max(seq), 0) FROM evolution))"
         ).fetchone()
 
     def closing(self, cursor: sqlite3.Cursor) -> None:
         """Write the history, the outbox, and the counts that the transaction changed."""
-        cursor.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)", self._history)
+        self.history.flush(cursor)
         self._deliveries = self.outbox.write(cursor)
         self._usage.flush(cursor)
 
@@ -109,6 +109,7 @@ class EntityTransaction:
         """Forget what was not committed."""
         self.terms.rolled_back()
         self._usage.rolled_back()
+        self.history.rolled_back()
         self.streams.committed()
         self.outbox.rolled_back()
         self._clear()
@@ -117,7 +118,6 @@ class EntityTransaction:
         self._pending = {}
         self._events = []
         self._deliveries = []
-        self._history = []
         self._new_tenants = {}
 
     def tenant(self, cursor: sqlite3.Cursor, tenant: Tenant, *, creates: bool) -> int:
@@ -136,13 +136,23 @@ class EntityTransaction:
         return number
 
     def apply(
-        self, cursor: sqlite3.Cursor, tenant: Tenant, number: int, entity_id: Iri, change: Change
+        self,
+        cursor: sqlite3.Cursor,
+        tenant: Tenant,
+        number: int,
+        entity_id: Iri,
+        change: Change,
+        *,
+        keep_newer: bool = False,
     ) -> Any:
         """Run one change: read, change, match, write."""
         now = self._clock()
         held = self._held(cursor, tenant, number, entity_id)
         before = None if held is None else _alive(held.stored, now)
         after, answer = change(before)
+        if keep_newer and held is not None and before is not None and after is not None:
+            after, late = without_late(before, after)
+            self.history.note_late(cursor, held.seq, late, moments.instant_of(now))
         if after is before:
             return answer
         if held is not None and before is None:  # expired and not yet swept: gone all the same
@@ -170,12 +180,11 @@ class EntityTransaction:
         expiry = earliest_expiry(after)
         expires = None if expiry == inf else expiry
         if held is None:
-            seq, version = self._next_seq, 1
-            self._next_seq += 1
+            seq, version = self._place(cursor, number, entity_id, after)
             cursor.execute(
                 "INSERT INTO entity (seq, tenant, id, version, body, created, modified, expires)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (seq, number, entity_id, 1, _encode(after), after["createdAt"], at, expires),
+                (seq, number, entity_id, version, _encode(after), after["createdAt"], at, expires),
             )
         else:
             seq, version = held.seq, held.stored.version + 1
@@ -189,6 +198,27 @@ class EntityTransaction:
         self._pending[tenant, entity_id] = Held(seq, StoredEntity(after, version, expiry))
         self._record(cursor, seq, event)
 
+    def _place(
+        self, cursor: sqlite3.Cursor, number: int, entity_id: Iri, after: ExpandedEntity
+    ) -> tuple[int, int]:
+        """Return the row number and the version of a new entity; it goes on with its history."""
+        row = cursor.execute(
+            "DELETE FROM evolution WHERE tenant = ? AND id = ? RETURNING seq, version",
+            (number, entity_id),
+        ).fetchone()
+        if row is None:
+            return self.new_seq(), 1
+        seq, version = row
+        at = moments.instant(after["createdAt"])
+        self.history.note_types(cursor, seq, after["type"], at, version + 1)
+        return seq, version + 1
+
+    def new_seq(self) -> int:
+        """Return a row number that no entity ever had."""
+        seq = self._next_seq
+        self._next_seq += 1
+        return seq
+
     def _delete(
         self, cursor: sqlite3.Cursor, tenant: Tenant, number: int, held: Held, now: datetime
     ) -> None:
@@ -197,8 +227,16 @@ class EntityTransaction:
         at = format_timestamp(now)
         cursor.execute("DELETE FROM entity WHERE seq = ?", (held.seq,))
         cursor.execute(
-            "INSERT INTO deleted_entity (seq, tenant, id, version, deleted) VALUES (?, ?, ?, ?, ?)",
-            (held.seq, number, entity_id, stored.version + 1, at),
+            "INSERT INTO evolution VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                held.seq,
+                number,
+                entity_id,
+                self.terms.type_set(cursor, stored.entity["type"]),
+                stored.version + 1,
+                stored.entity["createdAt"],
+                at,
+            ),
         )
         index.write(cursor, self.terms, number, held.seq, stored.entity, None)
         self._usage.note(cursor, number, stored.entity, None)
@@ -208,24 +246,11 @@ class EntityTransaction:
 
     def _record(self, cursor: sqlite3.Cursor, seq: int, event: EntityChanged) -> None:
         """Take down the history and the outbox of a change, in its transaction."""
-        at = instant_key(event.at)
-        for changed in event.attributes():
-            after = changed.after
-            observed = None if after is None else after.get("observedAt")
-            self._history.append(
-                (
-                    seq,
-                    self.terms.intern(cursor, changed.attribute),
-                    changed.dataset_id,
-                    at if observed is None else instant_key(observed),
-                    event.version,
-                    None if after is None else _encode(after),
-                )
-            )
+        self.history.note(cursor, seq, event)
         self._events.append(event)
         deliveries = self._matcher.match(event, partial(self._seen, cursor, event.tenant))
         if deliveries and self.streams.open:
-            deliveries = self.streams.write(cursor, deliveries, at)
+            deliveries = self.streams.write(cursor, deliveries, instant_key(event.at))
         self.outbox.add(deliveries)
 
     def _seen(
@@ -299,7 +324,13 @@ class SqliteEntities:
         self._clock = clock
 
     async def update(
-        self, tenant: Tenant, entity_id: Iri, change: Change, *, creates: bool = False
+        self,
+        tenant: Tenant,
+        entity_id: Iri,
+        change: Change,
+        *,
+        creates: bool = False,
+        keep_newer: bool = False,
     ) -> Any:
         """See `EntityStore.update`."""
         transaction = self._transaction
@@ -307,12 +338,19 @@ class SqliteEntities:
 
         def job(cursor: sqlite3.Cursor) -> Any:
             number = transaction.tenant(cursor, tenant, creates=creates)
-            return transaction.apply(cursor, tenant, number, entity_id, change)
+            return transaction.apply(
+                cursor, tenant, number, entity_id, change, keep_newer=keep_newer
+            )
 
         return await self._writer.write(job)
 
     async def update_many(
-        self, tenant: Tenant, changes: Sequence[tuple[Iri, Change]], *, creates: bool = False
+        self,
+        tenant: Tenant,
+        changes: Sequence[tuple[Iri, Change]],
+        *,
+        creates: bool = False,
+        keep_newer: bool = False,
     ) -> list[Any | NgsiLdError]:
         """See `EntityStore.update_many`."""
         transaction = self._transaction
@@ -323,7 +361,10 @@ class SqliteEntities:
             answers: list[Any | NgsiLdError] = []
             for entity_id, change in changes:
                 try:
-                    answers.append(transaction.apply(cursor, tenant, number, entity_id, change))
+                    answer = transaction.apply(
+                        cursor, tenant, number, entity_id, change, keep_newer=keep_newer
+                    )
+                    answers.append(answer)
                 except NgsiLdError as error:
                     answers.append(error)
             return answers

@@ -17,6 +17,7 @@ from broker.store.sqlite.outbox import OutboxRows, SqliteOutbox
 from broker.store.sqlite.pages import PageCache
 from broker.store.sqlite.streams import SqliteStreams
 from broker.store.sqlite.subscriptions import SqliteSubscriptions
+from broker.store.sqlite.temporal import SqliteTemporal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class SqliteStore:
     """What `open_store` opens; each part is one of the store's interfaces."""
 
     entities: SqliteEntities
+    temporal: SqliteTemporal
     documents: SqliteDocuments
     subscriptions: SqliteSubscriptions
     outbox: SqliteOutbox
@@ -68,6 +70,7 @@ async def open_store(
         await pool.read(transaction.load)
         yield SqliteStore(
             entities=SqliteEntities(writer, pool, transaction, clock),
+            temporal=SqliteTemporal(writer, pool, transaction, clock),
             documents=SqliteDocuments(writer, pool),
             subscriptions=SqliteSubscriptions(writer, pool, transaction, matcher),
             outbox=SqliteOutbox(writer, pool, clock, waiting, transaction.streams),

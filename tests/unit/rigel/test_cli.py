@@ -28,7 +28,18 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "demo", "broker", "agent", "rules", "kpi", "subscription", "mapping", "version"],
+    [
+        "up",
+        "demo",
+        "broker",
+        "agent",
+        "rules",
+        "kpi",
+        "subscription",
+        "device",
+        "mapping",
+        "version",
+    ],
 )
 def test_every_command_is_in_the_help_and_has_help_of_its_own(
     command: str, capsys: pytest.CaptureFixture[str]
