@@ -138,17 +138,25 @@ class Client:
         await self.request("DELETE", f"/entities/{_segment(entity_id)}")
 
     async def upsert(
-        self, entities: Sequence[Mapping[str, Any]], *, update: bool = True
+        self,
+        entities: Sequence[Mapping[str, Any]],
+        *,
+        update: bool = True,
+        keep_newer: bool = False,
     ) -> BatchAnswer:
         """Create entities or update those that exist (5.6.8).
 
         Args:
             update: keep attributes that a given entity does not name; otherwise replace it whole.
+            keep_newer: what is there and was observed later stays (an extension of Rigel's).
         """
+        params = {"options": "update" if update else "replace"}
+        if keep_newer:
+            params["keepNewer"] = "true"
         answer = await self.request(
             "POST",
             "/entityOperations/upsert",
-            params={"options": "update" if update else "replace"},
+            params=params,
             body=list(entities),
         )
         if not isinstance(answer, Mapping):
@@ -218,6 +226,25 @@ class Client:
                 return _decoded(response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokerUnreachable(f"{method} {self._base}{path}: {error!r}") from error
+
+    async def lines(self, path: str) -> AsyncIterator[bytes]:
+        """Yield the lines of an answer below `/ngsi-ld/v1` as they come.
+
+        Raises:
+            BrokerRefused: the status is 400 or more.
+            BrokerUnreachable: there was no answer, or it ended too early.
+        """
+        url = self._base + path
+        headers = {**self._headers, "Accept": "application/x-ndjson"}
+        timeout = ClientTimeout(total=None, sock_read=self._timeout.total)
+        try:
+            async with self._session.get(url, headers=headers, timeout=timeout) as response:
+                if response.status >= 400:  # noqa: PLR2004 - HTTP status
+                    _decoded(response, await response.read())
+                async for line in response.content:
+                    yield line.rstrip(b"\n")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise BrokerUnreachable(f"GET {url}: {error!r}") from error
 
 
 def _any_inline(body: Any) -> bool:

@@ -126,6 +126,7 @@ async def _opened(
     await stack.enter_async_context(contexts)
     broker = Broker(
         entities=store.entities,
+        temporal=store.temporal,
         documents=store.documents,
         subscriptions=store.subscriptions,
         outbox=store.outbox,
@@ -166,6 +167,8 @@ def _limits(settings: Settings) -> Limits:
         settings.max_stream_readers,
         settings.stream_heartbeat,
         settings.stream_patience,
+        settings.default_instances,
+        settings.max_instances,
     )
 
 

@@ -83,6 +83,13 @@ class Settings:
         default=5.0,
         metadata=_doc("Seconds between two notes on disk of when devices were heard last."),
     )
+    keep_newer: bool = field(
+        default=False,
+        metadata=_doc(
+            "Whether measures older than what the entity shows become history only; needs Rigel's"
+            " broker."
+        ),
+    )
     import_max_body: int = field(
         default=33_554_432, metadata=_doc("Largest CSV file of devices taken, in bytes.")
     )

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rigel import config, devices, logs, mappings, subscriptions, up
+from rigel import config, devices, history, logs, mappings, subscriptions, up
 from rigel.demo.run import run_demo
 from rigel.failures import explanation
 from rigel.settings import Settings
@@ -89,6 +89,7 @@ _HELP: Mapping[str, str] = {
     "rules": "start the rules alone",
     "kpi": "start the KPIs alone",
     "subscription": "list, explain, test and replay subscriptions of a running broker",
+    "history": "import past instances into a running broker, or export them",
     "device": "list and import devices of running agents, and let in those that wait",
     "mapping": "check a mapping, try it on a payload, or start one from a sample payload",
 }
@@ -116,6 +117,8 @@ def _own_options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("protocol", choices=up.AGENTS, help="what the agent understands")
     if name == "subscription":
         subscriptions.add_options(command)
+    if name == "history":
+        history.add_options(command)
     if name == "device":
         devices.add_options(command)
     if name == "mapping":
@@ -182,6 +185,7 @@ _COMMANDS: Mapping[str, Command] = {
     "rules": _role("rules"),
     "kpi": _role("kpi"),
     "subscription": subscriptions.run,
+    "history": history.run,
     "device": devices.run,
     "mapping": mappings.run,
 }

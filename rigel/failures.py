@@ -14,6 +14,7 @@ from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
 from rigel.devices import AgentsRefused
+from rigel.history import NotImportable
 from rigel.mappings import Misused
 from rigel.ports import PortTaken
 from rigel.subscriptions import SubscriptionNotNamed
@@ -32,6 +33,7 @@ _EXPLAINED: Final = (
     NeverTrue,
     NewerFile,
     NewerSchema,
+    NotImportable,
     NotOurs,
     NotProvisioned,
     OSError,

@@ -50,7 +50,7 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
     """
     if given.id is None and given.action != "list":
         raise SubscriptionNotNamed(f"rigel subscription {given.action}: give the subscription's id")
-    url = given.url or f"http://{local(settings.broker.host)}:{settings.broker.port}"
+    url = broker_url(settings, given.url)
     ask, show = _ACTIONS[given.action]
     # A test waits for the receiver, whose time is up to the subscription.
     async with Client.connect(url, tenant=given.tenant, timeout=60.0) as client:
@@ -60,6 +60,11 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
     else:
         _print(show(answer))
     return _FAILED if given.action == "test" and not answer["delivered"] else 0
+
+
+def broker_url(settings: Settings, given: str | None) -> str:
+    """Return the broker that a command is about: the one given, or that of the settings."""
+    return given or f"http://{local(settings.broker.host)}:{settings.broker.port}"
 
 
 def _print(lines: Iterator[str] | list[str]) -> None:

@@ -25,6 +25,7 @@ from broker.api import (
     problems,
     streams,
     subscriptions,
+    temporal,
 )
 from broker.api.cors import Cors
 from broker.api.keys import BROKER, CORS
@@ -39,6 +40,7 @@ ROOT = "/ngsi-ld/v1"
 ROUTES: tuple[Route, ...] = (
     *entities.ROUTES,
     *batch.ROUTES,
+    *temporal.ROUTES,
     *discovery.ROUTES,
     *subscriptions.ROUTES,
     *deliveries.ROUTES,

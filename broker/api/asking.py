@@ -10,7 +10,7 @@ from typing import Any
 from broker.api import media, parameters, query_document, selection
 from broker.api.rendering import Form
 from broker.api.request import Request, read
-from broker.core import projection
+from broker.core import moments, projection
 from broker.core.conformance import Version
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.identifiers import Iri, check_name, check_uri
@@ -18,13 +18,14 @@ from broker.core.ld_context import LdContext
 from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.core.query.nodes import TypeNode
 from broker.core.representations import Format, Representation
+from broker.core.timestamps import check_timestamp
 from broker.operations.broker import Limits
 from broker.operations.queries import ALL
 
 SHOW = frozenset(
     {
         "attrs", "pick", "omit", "lang", "options", "format", "datasetId", "geometryProperty",
-        "join", "joinLevel", "containedBy",
+        "join", "joinLevel", "containedBy", "asOf",
     }
 )  # fmt: skip
 RETRIEVE = SHOW | {"type", "local", "entityMap", "entityMapLifetime"}
@@ -48,7 +49,11 @@ _REMEMBERED = 2048
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a retrieval or query asks for."""
+    """What a retrieval or query asks for.
+
+    Attributes:
+        as_of: the moment of the state that is wanted, in microseconds since the epoch; None is now.
+    """
 
     query: EntityQuery
     representation: Representation
@@ -57,6 +62,7 @@ class Asked:
     join: str | None = None
     join_level: int = 0
     contained_by: frozenset[Iri] = frozenset()
+    as_of: int | None = None
     limit: int = 0
     offset: int = 0
     count: bool = False
@@ -120,6 +126,7 @@ def _retrieval(raw: str, ld_context: LdContext) -> Asked:
         join=None if level == 0 else params["join"],
         join_level=level,
         contained_by=_contained_by(params, level),
+        as_of=_as_of(params, level),
     )
 
 
@@ -189,6 +196,7 @@ def _asked(
         join=None if level == 0 else params["join"],
         join_level=level,
         contained_by=_contained_by(params, level),
+        as_of=_as_of(params, level),
         limit=parameters.number(params, "limit", limits.default_limit, most=limits.max_limit),
         offset=parameters.number(params, "offset", 0),
         count=parameters.flag(params, "count"),
@@ -224,6 +232,14 @@ def _contained_by(params: Mapping[str, str], level: int) -> frozenset[Iri]:
     return frozenset(
         check_uri(part, "containedBy") for part in parameters.listed(params, "containedBy")
     )
+
+
+def _as_of(params: Mapping[str, str], level: int) -> int | None:
+    if "asOf" not in params:
+        return None
+    if level:
+        raise BadRequestData("asOf: not together with join")
+    return moments.instant(check_timestamp(params["asOf"], "asOf"))
 
 
 def _name(params: Mapping[str, str], name: str, ld_context: LdContext) -> Iri | None:

@@ -30,7 +30,11 @@ async def upsert_batch(request: Request) -> web.Response:
     chosen = parameters.options(request, frozenset({"update", "replace"}))
     items = await _items(request)
     result = await operations.upsert_batch(
-        request.broker, request.tenant, items, update="update" in chosen
+        request.broker,
+        request.tenant,
+        items,
+        update="update" in chosen,
+        keep_newer=_keep_newer(request),
     )
     if result.errors:
         return _partial(result.created, result)
@@ -42,7 +46,11 @@ async def update_batch(request: Request) -> web.Response:
     chosen = parameters.options(request, frozenset({"noOverwrite"}))
     items = await _items(request)
     result = await operations.update_batch(
-        request.broker, request.tenant, items, overwrite="noOverwrite" not in chosen
+        request.broker,
+        request.tenant,
+        items,
+        overwrite="noOverwrite" not in chosen,
+        keep_newer=_keep_newer(request),
     )
     return _updated(result)
 
@@ -58,6 +66,7 @@ async def merge_batch(request: Request) -> web.Response:
         items,
         observed_at=None if observed_at is None else check_timestamp(observed_at, "observedAt"),
         lang=request.params.get("lang"),
+        keep_newer=_keep_newer(request),
     )
     return _updated(result)
 
@@ -75,6 +84,10 @@ async def query_batch(request: Request) -> web.StreamResponse:
     return await answer_query(
         request, ld_context, asking.document_query(request, document, ld_context)
     )
+
+
+def _keep_newer(request: Request) -> bool:
+    return parameters.flag(request.params, "keepNewer")
 
 
 async def _array(request: Request) -> list[Any]:
@@ -150,21 +163,21 @@ ROUTES = (
         "/entityOperations/upsert",
         upsert_batch,
         "upsertBatch",
-        frozenset({"options", "local"}),
+        frozenset({"options", "local", "keepNewer"}),
     ),
     Route(
         "POST",
         "/entityOperations/update",
         update_batch,
         "updateBatch",
-        frozenset({"options", "local"}),
+        frozenset({"options", "local", "keepNewer"}),
     ),
     Route(
         "POST",
         "/entityOperations/merge",
         merge_batch,
         "mergeBatch",
-        frozenset({"options", "format", "observedAt", "lang", "local"}),
+        frozenset({"options", "format", "observedAt", "lang", "local", "keepNewer"}),
     ),
     Route(
         "POST",

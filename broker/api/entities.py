@@ -13,7 +13,6 @@ from broker.api.request import Request
 from broker.api.routes import Route
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.fragments import Applied
-from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
 from broker.core.timestamps import check_timestamp
 from broker.operations import entities as operations
@@ -35,7 +34,12 @@ async def retrieve_entity(request: Request) -> web.StreamResponse:
     ld_context = await request.ld_context()
     asked = asking.retrieval(request, ld_context)
     stored = await queries.retrieve_entity(
-        request.broker, request.tenant, entity_id, types=asked.types, query=asked.query
+        request.broker,
+        request.tenant,
+        entity_id,
+        types=asked.types,
+        query=asked.query,
+        as_of=asked.as_of,
     )
     return await answer_entity(request, ld_context, asked, stored)
 
@@ -182,21 +186,16 @@ async def delete_attrs(request: Request) -> web.Response:
     """DELETE /entities/{entityId}/attrs/{attrId}."""
     entity_id = request.uri("entityId")
     ld_context = await request.ld_context()
-    dataset_id = request.params.get("datasetId")
     await operations.delete_attr(
         request.broker,
         request.tenant,
         entity_id,
         parameters.attribute(request, ld_context),
-        dataset_id=None if dataset_id is None else _dataset(dataset_id),
+        dataset_id=parameters.dataset_id(request.params),
         delete_all=parameters.flag(request.params, "deleteAll"),
         narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()
-
-
-def _dataset(text: str) -> str:
-    return text if text == "@none" else Iri(check_uri(text, "datasetId"))
 
 
 _ENTITY = "/entities/{entityId:[^/]+}"
@@ -220,13 +219,13 @@ ROUTES = (
         _ENTITY,
         merge_entity,
         "mergeEntity",
-        _WRITE | {"options", "format", "observedAt", "lang"},
+        _WRITE | {"options", "format", "observedAt", "lang", "keepNewer"},
         slash=False,
     ),
     Route("PUT", _ENTITY, replace_entity, "replaceEntity", _WRITE, slash=False),
     Route("DELETE", _ENTITY, delete_entity, "deleteEntity", _WRITE, slash=False),
-    Route("POST", _ATTRS, append_attrs, "appendAttrs", _WRITE | {"options"}),
-    Route("PATCH", _ATTRS, update_entity, "updateEntity", _WRITE),
+    Route("POST", _ATTRS, append_attrs, "appendAttrs", _WRITE | {"options", "keepNewer"}),
+    Route("PATCH", _ATTRS, update_entity, "updateEntity", _WRITE | {"keepNewer"}),
     Route("PATCH", _ATTR, update_attrs, "updateAttrs", _WRITE, slash=False),
     Route("PUT", _ATTR, replace_attrs, "replaceAttrs", _WRITE, slash=False),
     Route(

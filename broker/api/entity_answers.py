@@ -59,6 +59,7 @@ async def answer_query(request: Request, ld_context: LdContext, asked: Asked) ->
         offset=asked.offset,
         count=asked.count,
         reader=request.reader,
+        as_of=asked.as_of,
     )
     page = found.page
     headers = answers.page_links(request, limit=asked.limit, offset=asked.offset, more=page.more)

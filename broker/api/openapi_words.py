@@ -24,6 +24,9 @@ def _list(items: Schema) -> Schema:
 
 
 PARAMETERS: dict[str, tuple[str, Schema]] = {
+    "aggrMethods": ("Aggregation methods, by comma, such as avg (4.5.19).", _TEXT),
+    "aggrPeriodDuration": ("ISO 8601 duration of a period; all time by default.", _TEXT),
+    "asOf": ("Moment whose state is wanted, from history (extension).", _DATE_TIME),
     "attrs": ("Attributes to match and show, by comma (deprecated by pick).", _TEXT),
     "collation": ("BCP 47 tag of the order of texts (4.23).", _TEXT),
     "containedBy": ("Ids met before, not to be joined again, by comma (4.5.23).", _TEXT),
@@ -34,6 +37,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "deleteAll": ("Whether to delete every instance of the attribute.", _FLAG),
     "details": ("Whether to describe each entry.", _FLAG),
     "drop": ("Attributes to delete instead of the entities, by comma (5.6.21).", _TEXT),
+    "endTimeAt": ("End of an interval (4.11).", _DATE_TIME),
     "entityId": ("Id of the entity that is asked about.", _TEXT),
     "entityMap": ("Whether to make an entity map of the results.", _FLAG),
     "entityMapLifetime": ("How long that map is wanted, ISO 8601 duration.", _TEXT),
@@ -45,13 +49,16 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "georel": ("Relation to the reference geometry, such as near;maxDistance==500.", _TEXT),
     "id": ("Ids of entities, by comma.", _TEXT),
     "idPattern": ("Regular expression for ids.", _TEXT),
+    "instances": ("Instances to serve for each entity, on average (extension).", _number(1)),
     "join": ("How to bring linked entities along: inline, flat or @none (4.5.23).", _TEXT),
     "joinLevel": ("How many relationships to follow.", _number(1, 10)),
     "jsonKeys": ("Attributes whose values are opaque JSON.", _TEXT),
     "keep": ("Attributes to keep while all others are deleted, by comma (5.6.21).", _TEXT),
+    "keepNewer": ("Whether what was observed later stays as it is (extension).", _FLAG),
     "kind": ("Kind of @context: Cached, Hosted or ImplicitlyCreated (5.13).", _TEXT),
     "lang": ("Preferred natural language (4.15).", _TEXT),
     "lastEventId": ("Id of the last event seen, where a header cannot be set.", _TEXT),
+    "lastN": ("How many of the last instances of each attribute.", _number(1)),
     "limit": ("Most entries of a page.", _number(0)),
     "local": ("Whether only this broker is asked (5.5.13).", _FLAG),
     "observedAt": ("observedAt of what is merged without one (5.6.17).", _DATE_TIME),
@@ -66,6 +73,9 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "reload": ("Whether to fetch the @context anew instead of deleting it (5.13.5).", _FLAG),
     "scopeQ": ("Scope query (4.19).", _TEXT),
     "splitEntities": ("Whether entities are distributed over sources.", _FLAG),
+    "timeAt": ("Instant, or beginning of an interval (4.11).", _DATE_TIME),
+    "timeproperty": ("observedAt, createdAt, modifiedAt or deletedAt (4.11).", _TEXT),
+    "timerel": ("before, after or between (4.11).", _TEXT),
     "type": ("Selection of entity types (4.17).", _TEXT),
     "via": ("Where the request has been.", _TEXT),
 }
@@ -84,6 +94,11 @@ BODIES: dict[str, Schema] = {
     "mergeBatch": _list(_ref("Fragment")),
     "deleteBatch": _list(_TEXT),
     "queryBatch": _ref("Query"),
+    "upsertTemporal": {"type": "object", "required": ["id", "type"]},
+    "appendAttrsTemporal": {"type": "object"},
+    "updateAttrsTemporal": {"type": ["object", "array"]},
+    "queryTemporalByPost": _ref("Query"),
+    "importInstances": _list({"type": "object"}),
     "createSubscription": _ref("Subscription"),
     "updateSubscription": {"type": "object"},
     "replayDeadLetters": {"type": "object", "properties": {"ids": _list(_TEXT)}},
@@ -109,6 +124,17 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "mergeBatch": ("Merge fragments into entities", "5.6.20"),
     "deleteBatch": ("Delete entities", "5.6.10"),
     "queryBatch": ("Query entities with a document", "5.7.2"),
+    "upsertTemporal": ("Create the history of an entity, or add to it", "5.6.11"),
+    "queryTemporal": ("Query histories of entities", "5.7.4"),
+    "queryTemporalByPost": ("Query histories of entities with a document", "5.7.4"),
+    "retrieveTemporal": ("Retrieve the history of an entity", "5.7.3"),
+    "deleteTemporal": ("Delete the history of an entity", "5.6.16"),
+    "appendAttrsTemporal": ("Add instances to the history of an entity", "5.6.12"),
+    "deleteAttrsTemporal": ("Delete an attribute from a history", "5.6.13"),
+    "updateAttrsTemporal": ("Replace an instance in a history", "5.6.14"),
+    "deleteAttrInstanceTemporal": ("Delete an instance from a history", "5.6.15"),
+    "importInstances": ("Add past instances of any entities", "5.6.11, extension"),
+    "exportInstances": ("Get past instances, a line for each", "5.7.4, extension"),
     "retrieveEntityTypes": ("List entity types", "5.7.5, 5.7.6"),
     "retrieveEntityTypeInfo": ("Describe an entity type", "5.7.7"),
     "retrieveAttrTypes": ("List attributes", "5.7.8, 5.7.9"),
@@ -133,6 +159,7 @@ SUMMARIES: dict[str, tuple[str, str]] = {
 
 _DONE: Answers = {"204": ("Done.", None)}
 _PARTLY: Answers = {"207": ("Done in part.", _ref("BatchOperationResult"))}
+_PAST: Answers = {"206": ("Not all instances; Content-Range says of which time.", None)}
 _CREATED: Answers = {"201": ("Created; Location says where.", None)}
 
 SUCCESS: dict[str, Answers] = {
@@ -154,6 +181,20 @@ SUCCESS: dict[str, Answers] = {
     "mergeBatch": {**_DONE, **_PARTLY},
     "deleteBatch": {**_DONE, **_PARTLY},
     "queryBatch": {"200": ("The entities.", _list({"type": "object"}))},
+    "upsertTemporal": {**_CREATED, **_DONE},
+    "queryTemporal": {"200": ("The histories.", _list({"type": "object"})), **_PAST},
+    "queryTemporalByPost": {"200": ("The histories.", _list({"type": "object"})), **_PAST},
+    "retrieveTemporal": {"200": ("The history.", {"type": "object"}), **_PAST},
+    "deleteTemporal": _DONE,
+    "appendAttrsTemporal": _DONE,
+    "deleteAttrsTemporal": _DONE,
+    "updateAttrsTemporal": _DONE,
+    "deleteAttrInstanceTemporal": _DONE,
+    "importInstances": {
+        "200": ("All were taken.", {"type": "object"}),
+        "207": ("Some were not; errors says why.", {"type": "object"}),
+    },
+    "exportInstances": {"200": ("The instances.", _TEXT)},
     "retrieveEntityTypes": {"200": ("The types.", {"type": ["object", "array"]})},
     "retrieveEntityTypeInfo": {"200": ("The type.", {"type": "object"})},
     "retrieveAttrTypes": {"200": ("The attributes.", {"type": ["object", "array"]})},

@@ -42,13 +42,17 @@ def simplified(request: Request) -> bool:
 
 
 def narrowing(request: Request, ld_context: LdContext) -> Narrowing:
-    """Return what must be true of an entity to be written: type (4.17), state (If-Match)."""
+    """Return what must be true of an entity to be written: type (4.17), state (If-Match).
+
+    With it comes whether what it has stays when it was observed later (an extension).
+    """
     state = request.raw.headers.get("If-Match")
-    if state is None and "type" not in request.params:
+    if state is None and "type" not in request.params and "keepNewer" not in request.params:
         return ANY
     return Narrowing(
         types=types(request.params, ld_context),
         tags=None if state is None else parse_tags(state, "If-Match"),
+        keep_newer=flag(request.params, "keepNewer"),
     )
 
 
@@ -93,6 +97,16 @@ def listed(params: Mapping[str, str], name: str) -> list[str]:
             f"{name}: expected a list separated by commas, got {params[name]!r:.80}"
         )
     return parts
+
+
+def dataset_id(params: Mapping[str, str]) -> str | None:
+    """Return the one datasetId asked for, `@none` for the default instance.
+
+    Raises:
+        BadRequestData: it is no URI.
+    """
+    text = params.get("datasetId")
+    return text if text in (None, "@none") else check_uri(text, "datasetId")
 
 
 def dataset_ids(params: Mapping[str, str]) -> frozenset[str] | None:

@@ -38,6 +38,20 @@ def parameters(document: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def temporal_parameters(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the members of a Query of the past, but its selectors, as query parameters.
+
+    Raises:
+        BadRequestData: a member is unknown, of the wrong type, or empty.
+    """
+    past = {name: _window for name in ("temporalQ", "aggrParams") if name in document}
+    present = {name: item for name, item in document.items() if name not in past}
+    found = parameters(present)
+    for name, convert in past.items():
+        found.update(convert(name, document[name]))
+    return found
+
+
 def selectors(document: Mapping[str, Any], ld_context: LdContext) -> tuple[EntitySelector, ...]:
     """Return the entity selectors of a Query.
 
@@ -148,6 +162,33 @@ def _ordering(name: str, value: Any) -> Converted:
             raise BadRequestData(f"{where}: is no member of OrderingParams")
     return found
 
+
+def _window(name: str, value: Any) -> Converted:
+    """Read a TemporalQuery or AggregationParams (clauses 5.2.21, 5.2.44)."""
+    if not isinstance(value, dict):
+        raise BadRequestData(f"{name}: expected an object, got {value!r:.80}")
+    found: dict[str, str] = {}
+    for member, one in value.items():
+        convert = _WINDOW_MEMBERS.get(member)
+        if convert is None:
+            raise BadRequestData(f"{name}.{member}: is no member of it")
+        found[member] = convert(f"{name}.{member}", one)[f"{name}.{member}"]
+    return found
+
+
+def _methods(name: str, value: Any) -> Converted:
+    return _text(name, value) if isinstance(value, str) else _texts(name, value)
+
+
+_WINDOW_MEMBERS: dict[str, Callable[[str, Any], Converted]] = {
+    "timerel": _text,
+    "timeAt": _text,
+    "endTimeAt": _text,
+    "timeproperty": _text,
+    "lastN": _number,
+    "aggrMethods": _methods,
+    "aggrPeriodDuration": _text,
+}
 
 _MEMBERS: dict[str, Callable[[str, Any], Converted]] = {
     "q": _text,

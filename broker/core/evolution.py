@@ -14,10 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 from broker.core import vocabulary
-from broker.core.attribute import Bare, Instance, Instances, dataset_key, read_instance, settle
+from broker.core.attribute import (
+    RESERVED_IRIS,
+    Bare,
+    Instance,
+    Instances,
+    dataset_key,
+    read_instance,
+    settle,
+)
 from broker.core.entity import check_id, check_whole, read_document
 from broker.core.errors import BadRequestData
 from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL, Iri, check_uri
@@ -36,6 +44,7 @@ _NULLS: Final[Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+_ROW_MEMBERS: Final = frozenset(("entityId", "entityType", "attribute"))
 MAX_EVOLUTION: Final = 10_000
 """Instances of one attribute in one document."""
 
@@ -78,10 +87,58 @@ def expand_instance(document: object, attribute: Iri, ld_context: LdContext) -> 
     return next(iter(found.values()))
 
 
+class PastInstance(NamedTuple):
+    """An instance with all that says whose it is, for import and export."""
+
+    entity_id: Iri
+    types: tuple[Iri, ...]
+    attribute: Iri
+    instance: Instance
+
+
+def expand_row(document: object, ld_context: LdContext, where: str) -> PastInstance:
+    """Expand an instance that names its entity, the entity's type and its attribute itself.
+
+    Raises:
+        BadRequestData: one of these is missing, or it is no instance with `observedAt`.
+    """
+    if not isinstance(document, dict):
+        raise BadRequestData(f"{where}: expected an object, got {document!r:.80}")
+    for name in ("entityId", "entityType", "attribute", "observedAt"):
+        if name not in document:
+            raise BadRequestData(f"{where}.{name}: expected, there is none")
+    members = {name: item for name, item in document.items() if name not in _ROW_MEMBERS}
+    kinds = document["entityType"]
+    named = kinds if isinstance(kinds, list) else [kinds]
+    reader = Reader(ld_context, whole=False)
+    types = tuple(dict.fromkeys(reader.name(name, f"{where}.entityType") for name in named))
+    reader = Reader(ld_context.for_types(types), whole=False)
+    attribute = reader.name(document["attribute"], f"{where}.attribute")
+    if not types or attribute in RESERVED_IRIS:
+        raise BadRequestData(f"{where}: expected a type, and the name of an attribute")
+    return PastInstance(
+        Iri(check_uri(document["entityId"], f"{where}.entityId")),
+        types,
+        attribute,
+        _read_one(reader, attribute, members, where),
+    )
+
+
+def is_deletion(instance: Instance) -> bool:
+    """Tell whether an instance stands for a deletion."""
+    value = KINDS[instance["type"]].value
+    return bool(instance[value] == _NULLS.get(value, NGSI_LD_NULL))
+
+
 def deleted_instance(kind: str, at: str) -> Instance:
     """Return the instance that stands for the deletion of an attribute (clause 4.5.7)."""
+    return {**null_instance(kind), "deletedAt": at}
+
+
+def null_instance(kind: str) -> Instance:
+    """Return an instance of a kind whose value is null."""
     value = KINDS[kind].value
-    return {"type": kind, value: _NULLS.get(value, NGSI_LD_NULL), "deletedAt": at}
+    return {"type": kind, value: _NULLS.get(value, NGSI_LD_NULL)}
 
 
 def _read(
@@ -141,8 +198,7 @@ def _deleted(members: Mapping[str, Any], where: str) -> Instance:
     """Read an instance whose value is null; without a time it says that of its writing."""
     named = members.get("type")
     kind = named if isinstance(named, str) and named in KINDS else "Property"
-    value = KINDS[kind].value
-    instance: Instance = {"type": kind, value: _NULLS.get(value, NGSI_LD_NULL)}
+    instance = null_instance(kind)
     if "deletedAt" in members:
         instance["deletedAt"] = date_time(members["deletedAt"], f"{where}.deletedAt")
     return instance

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from broker.core import moments
 from broker.core.attribute import Instance
-from broker.core.evolution import Evolution
+from broker.core.evolution import Evolution, PastInstance
 from broker.core.identifiers import DEFAULT_INSTANCE, Iri
 from broker.core.ld_context import LdContext
 from broker.core.projection import Projection
@@ -70,6 +70,22 @@ def render(evolution: Evolution, ld_context: LdContext, form: EvolutionForm) -> 
         if projection is None or projection.shows(name):
             document[compact(name)] = show(renderer, name, instances, form)
     return document
+
+
+def render_row(past: PastInstance, ld_context: LdContext) -> dict[str, Any]:
+    """Render an instance with the names of its entity, type and attribute, as it is imported."""
+    ld_context = ld_context.for_types(past.types)
+    types = [ld_context.compact(iri) for iri in past.types]
+    instance = Renderer(ld_context, Representation()).instance(
+        past.attribute, past.instance, past.instance.get("datasetId", DEFAULT_INSTANCE)
+    )
+    instance.pop("instanceId", None)
+    return {
+        "entityId": past.entity_id,
+        "entityType": types[0] if len(types) == 1 else types,
+        "attribute": ld_context.compact(past.attribute),
+        **instance,
+    }
 
 
 def _normalized(

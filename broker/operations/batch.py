@@ -64,9 +64,18 @@ async def create_batch(broker: Broker, tenant: Tenant, items: Sequence[Item]) ->
 
 
 async def upsert_batch(
-    broker: Broker, tenant: Tenant, items: Sequence[Item], *, update: bool
+    broker: Broker,
+    tenant: Tenant,
+    items: Sequence[Item],
+    *,
+    update: bool,
+    keep_newer: bool = False,
 ) -> BatchResult:
-    """Create entities, or replace or update those that are there (clause 5.6.8)."""
+    """Create entities, or replace or update those that are there (clause 5.6.8).
+
+    Args:
+        keep_newer: see `changes.Narrowing`; likewise below.
+    """
     now = broker.now()
     return await _run(
         broker,
@@ -75,11 +84,17 @@ async def upsert_batch(
         _whole,
         lambda _, fragment: upserting(fragment, now, update=update),
         creates=True,
+        keep_newer=keep_newer,
     )
 
 
 async def update_batch(
-    broker: Broker, tenant: Tenant, items: Sequence[Item], *, overwrite: bool
+    broker: Broker,
+    tenant: Tenant,
+    items: Sequence[Item],
+    *,
+    overwrite: bool,
+    keep_newer: bool = False,
 ) -> BatchResult:
     """Append to entities that are there (clause 5.6.9)."""
     now = broker.now()
@@ -89,6 +104,7 @@ async def update_batch(
         items,
         _part,
         lambda key, fragment: existing(key, appending(fragment, now, overwrite=overwrite)),
+        keep_newer=keep_newer,
     )
 
 
@@ -99,6 +115,7 @@ async def merge_batch(
     *,
     observed_at: str | None = None,
     lang: str | None = None,
+    keep_newer: bool = False,
 ) -> BatchResult:
     """Merge fragments into entities that are there (clause 5.6.20)."""
     now = broker.now()
@@ -110,6 +127,7 @@ async def merge_batch(
         lambda key, fragment: existing(
             key, merging(fragment, now, observed_at=observed_at, lang=lang)
         ),
+        keep_newer=keep_newer,
     )
 
 
@@ -141,6 +159,7 @@ async def _run(
     change: Callable[[Iri, Fragment], Change],
     *,
     creates: bool = False,
+    keep_newer: bool = False,
 ) -> BatchResult:
     result = BatchResult()
     changes: list[tuple[Iri, Change]] = []
@@ -156,7 +175,9 @@ async def _run(
         key = Iri(fragment["id"])
         changes.append((key, change(key, fragment)))
     if changes or not creates:
-        answers = await broker.entities.update_many(tenant, changes, creates=creates)
+        answers = await broker.entities.update_many(
+            tenant, changes, creates=creates, keep_newer=keep_newer
+        )
         for (key, _), answer in zip(changes, answers, strict=True):
             _sort(result, key, answer)
     return result

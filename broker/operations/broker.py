@@ -17,6 +17,7 @@ from broker.store.interface import (
     StreamStore,
     SubscriptionStore,
 )
+from broker.store.temporal import TemporalStore
 from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.registry import SubscriptionRegistry
@@ -34,6 +35,8 @@ class Limits:
     max_stream_readers: int = 10_000
     stream_heartbeat: float = 15.0
     stream_patience: float = 10.0
+    default_instances: int = 30
+    max_instances: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Broker:
     """
 
     entities: EntityStore
+    temporal: TemporalStore
     documents: DocumentStore
     subscriptions: SubscriptionStore
     outbox: Outbox

@@ -23,10 +23,12 @@ class Narrowing:
     Attributes:
         types: the type selection (clause 4.17); None is any type.
         tags: the entity tags of which its state must have one; None is any state.
+        keep_newer: an instance observed earlier than the present one becomes history only.
     """
 
     types: TypeNode | None = None
     tags: frozenset[str] | None = None
+    keep_newer: bool = False
 
 
 ANY = Narrowing()

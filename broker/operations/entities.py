@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from broker.core import entity as documents
-from broker.core.errors import BadRequestData
+from broker.core.errors import BadRequestData, ResourceNotFound
 from broker.core.fragments import Applied
-from broker.core.identifiers import Iri, Tenant
+from broker.core.identifiers import DEFAULT_INSTANCE, Iri, Tenant
 from broker.core.ld_context import LdContext
 from broker.operations.broker import Broker
 from broker.operations.changes import (
@@ -69,6 +69,7 @@ async def append_attrs(
         tenant,
         entity_id,
         existing(entity_id, appending(fragment, broker.now(), overwrite=overwrite), narrowing),
+        keep_newer=narrowing.keep_newer,
     )
     return applied
 
@@ -90,7 +91,10 @@ async def update_attrs(
     fragment = documents.expand_fragment(document, ld_context, entity_id=entity_id)
     change = updating(fragment, broker.now())
     applied: Applied = await broker.entities.update(
-        tenant, entity_id, existing(entity_id, change, narrowing)
+        tenant,
+        entity_id,
+        existing(entity_id, change, narrowing),
+        keep_newer=narrowing.keep_newer,
     )
     return applied
 
@@ -145,6 +149,8 @@ async def delete_attr(
 ) -> None:
     """Delete an attribute's default instance, the one of a datasetId, or all (clause 5.6.5).
 
+    Of an entity that is history only, the history says from then on that it was deleted.
+
     Raises:
         ResourceNotFound: there is no such entity, attribute or instance.
         BadRequestData: both a datasetId and all are asked for.
@@ -154,7 +160,12 @@ async def delete_attr(
     change = deleting_attribute(
         attribute, broker.now(), dataset_id=dataset_id, delete_all=delete_all
     )
-    await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
+    try:
+        await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
+    except ResourceNotFound:
+        wanted = None if delete_all else dataset_id or DEFAULT_INSTANCE
+        if not await broker.temporal.note_deleted(tenant, entity_id, attribute, wanted):
+            raise
 
 
 async def merge_entity(
@@ -187,7 +198,12 @@ async def merge_entity(
         else documents.expand_fragment(document, ld_context, entity_id=entity_id)
     )
     change = merging(fragment, broker.now(), observed_at=observed_at, lang=lang)
-    await broker.entities.update(tenant, entity_id, existing(entity_id, change, narrowing))
+    await broker.entities.update(
+        tenant,
+        entity_id,
+        existing(entity_id, change, narrowing),
+        keep_newer=narrowing.keep_newer,
+    )
 
 
 async def replace_entity(

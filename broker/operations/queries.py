@@ -36,16 +36,22 @@ async def retrieve_entity(
     *,
     types: TypeNode | None = None,
     query: EntityQuery = ALL,
+    as_of: int | None = None,
 ) -> StoredEntity:
     """Return an entity (clause 5.7.1).
 
     Args:
+        as_of: the instant of the state that is wanted, in microseconds since the epoch.
         query: what else must be true of it, such as having one of the attributes asked for.
 
     Raises:
         ResourceNotFound: there is no such entity, or it is not of the types.
     """
-    stored = await broker.entities.get(tenant, entity_id)
+    if as_of is None:
+        stored = await broker.entities.get(tenant, entity_id)
+    else:
+        past = await broker.temporal.as_of(tenant, entity_id, as_of)
+        stored = None if past is None else StoredEntity(past, version=0)
     if stored is None or (types is not None and not of_types(types, stored.entity)):
         raise ResourceNotFound(f"there is no entity {entity_id}")
     if query is not ALL and not evaluate.matches(query, stored.entity):
@@ -62,12 +68,18 @@ async def query_entities(
     offset: int = 0,
     count: bool = False,
     reader: str | None = None,
+    as_of: int | None = None,
 ) -> ResultPage:
     """Return a page of the entities that match, in order of creation unless told (5.7.2).
 
     Args:
+        as_of: the instant of the state that is wanted, in microseconds since the epoch.
         reader: who goes through the pages, see `EntityStore.query`.
     """
+    if as_of is not None:
+        page = await broker.temporal.query_as_of(tenant, query, as_of, limit=limit, offset=offset)
+        past = await broker.temporal.count_as_of(tenant, query, as_of) if count else None
+        return ResultPage(page, past)
     page = await broker.entities.query(tenant, query, limit=limit, offset=offset, reader=reader)
     total = await broker.entities.count(tenant, query) if count else None
     return ResultPage(page, total)

@@ -176,12 +176,20 @@ class EntityStore(Protocol):
         ...
 
     async def update(
-        self, tenant: Tenant, entity_id: Iri, change: Change, *, creates: bool = False
+        self,
+        tenant: Tenant,
+        entity_id: Iri,
+        change: Change,
+        *,
+        creates: bool = False,
+        keep_newer: bool = False,
     ) -> Any:
         """Run a change on one entity atomically and return its answer once it is durable.
 
         Args:
             creates: the operation may create the tenant (clause 5.5.10).
+            keep_newer: an instance observed earlier than the current one becomes history and
+                leaves the current one as it is.
 
         Raises:
             NonexistentTenant: the tenant is not there and `creates` is false.
@@ -190,7 +198,12 @@ class EntityStore(Protocol):
         ...
 
     async def update_many(
-        self, tenant: Tenant, changes: Sequence[tuple[Iri, Change]], *, creates: bool = False
+        self,
+        tenant: Tenant,
+        changes: Sequence[tuple[Iri, Change]],
+        *,
+        creates: bool = False,
+        keep_newer: bool = False,
     ) -> list[Any | NgsiLdError]:
         """Run changes in order, each atomic for itself, in one transaction; errors are values."""
         ...

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from broker.core.evolution import Evolution
+from broker.core.evolution import Evolution, PastInstance
 from broker.core.identifiers import ExpandedEntity, Iri, Tenant
 from broker.core.query.entity_query import EntityQuery
 from broker.core.query.temporal import TemporalQuery
@@ -58,13 +58,19 @@ class EvolutionPage:
 
 
 @dataclass(frozen=True, slots=True)
-class PastInstance:
-    """An instance with all that says whose it is, for import and export."""
+class Retention:
+    """How long history is kept.
 
-    entity_id: Iri
-    types: tuple[Iri, ...]
-    attribute: Iri
-    instance: Instance
+    Attributes:
+        keep: microseconds; older instances are deleted, but of an entity that is there the last
+            one before stays, for it tells what was so when the time kept begins.
+        tenant: None is every tenant.
+        type: None is every type. Of several policies that mean an entity the shortest counts.
+    """
+
+    keep: int
+    tenant: Tenant | None = None
+    type: Iri | None = None
 
 
 class TemporalStore(Protocol):
@@ -121,6 +127,19 @@ class TemporalStore(Protocol):
         """Add instances of many entities in one transaction, creating what is not there."""
         ...
 
+    async def note_deleted(
+        self, tenant: Tenant, entity_id: Iri, attribute: Iri, dataset_id: str | None
+    ) -> bool:
+        """Take down that an attribute was deleted of what is history only (clause 4.5.7).
+
+        Args:
+            dataset_id: None is every instance that is not deleted yet.
+
+        Returns:
+            Whether there was one.
+        """
+        ...
+
     async def remove_attribute(
         self,
         tenant: Tenant,
@@ -130,7 +149,7 @@ class TemporalStore(Protocol):
         dataset_id: str | None,
         delete_all: bool,
     ) -> None:
-        """Delete an attribute from an evolution (5.6.13).
+        """Delete an attribute from an evolution, in steps (5.6.13).
 
         Raises:
             ResourceNotFound: the evolution, the attribute or the dataset is not there.
@@ -158,7 +177,7 @@ class TemporalStore(Protocol):
         ...
 
     async def remove_evolution(self, tenant: Tenant, entity_id: Iri) -> None:
-        """Delete all history of an entity (5.6.16).
+        """Delete all history of an entity, in steps (5.6.16).
 
         Raises:
             ResourceNotFound: it has none.
@@ -166,7 +185,11 @@ class TemporalStore(Protocol):
         ...
 
     async def as_of(self, tenant: Tenant, entity_id: Iri, at: int) -> ExpandedEntity | None:
-        """Return an entity as it was at an instant; None: it was not there."""
+        """Return an entity as it was at an instant; None: it was not there.
+
+        Of each attribute instance that is the one with the latest time not after the instant: its
+        `observedAt`, or when it was written. A late measure is part of the past that it tells of.
+        """
         ...
 
     async def query_as_of(
@@ -175,8 +198,23 @@ class TemporalStore(Protocol):
         """Return a page of the entities that matched at an instant."""
         ...
 
+    async def count_as_of(self, tenant: Tenant, query: EntityQuery, at: int) -> int:
+        """Count the entities that matched at an instant."""
+        ...
+
+    async def sweep(self, policies: Sequence[Retention], limit: int) -> int:
+        """Delete what was kept too long, at most `limit` instances, and return how many.
+
+        One call looks at some of the entities, and the next one goes on behind them.
+        """
+        ...
+
     def export(
         self, tenant: Tenant, query: EntityQuery, selection: TemporalSelection
     ) -> AsyncIterator[Sequence[PastInstance]]:
-        """Yield all instances of the window, entity after entity, in pieces."""
+        """Yield all instances of the window, entity after entity, in pieces.
+
+        Of the query only types and ids count. An instance without `observedAt` is given the time
+        when it was written, so that it can be imported.
+        """
         ...

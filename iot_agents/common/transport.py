@@ -59,11 +59,13 @@ class Pace:
     Attributes:
         batch: most rows in a request.
         requests: most requests at a time.
+        keep_newer: late measures become history only, and leave the entity as it is.
         backoff: waits after a failure.
     """
 
     batch: int = 500
     requests: int = 2
+    keep_newer: bool = False
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -179,7 +181,7 @@ class Sender:
                 return _Answer()
             # Raw JSON is encoded as it stands, which saves decoding every entity.
             batch = cast("Sequence[Mapping[str, Any]]", [item.entity for item in items])
-            errors = (await client.upsert(batch)).errors
+            errors = (await client.upsert(batch, keep_newer=self._pace.keep_newer)).errors
         except BrokerRefused as error:
             if error.status not in _BAD_DATA:
                 raise

@@ -41,7 +41,7 @@ class Agent:
 
 @asynccontextmanager
 async def agent(
-    directory: Path, url: str, *, ld_context: str | None = CONTEXT, **pace: int
+    directory: Path, url: str, *, ld_context: str | None = CONTEXT, **pace: Any
 ) -> AsyncIterator[Agent]:
     counters = Counters()
     clock = lambda: datetime.now(UTC)  # noqa: E731

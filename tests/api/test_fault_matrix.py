@@ -41,11 +41,11 @@ from tests.support.receiver import (
 from tests.support.serve import running_broker
 
 ROADS = 6
-CHANGES = 8
+CHANGES = 6
 HATED = road(0)
 """Of this road the receivers take nothing."""
 
-POLICY = replace(QUICK, timeout=0.15, failures_to_open=50)
+POLICY = replace(QUICK, timeout=0.15, attempts=3, failures_to_open=50)
 EXPECTED = {(road(number), speed) for number in range(ROADS) for speed in range(CHANGES)}
 
 Facts = dict[str, set[tuple[str, int]]]
@@ -193,12 +193,13 @@ async def test_p5_a_receiver_gone_for_longer_than_patience_lasts_leaves_dead_let
 async def test_p5_a_receiver_with_a_bad_certificate_gets_nothing_until_it_is_trusted(
     tmp_path: Path,
 ) -> None:
+    policy = replace(POLICY, attempts=1, timeout=10.0)
     certificate, key = await certified(tmp_path, "localhost")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
     async with receiver(tls=tls) as there:
         url = there.url().replace("127.0.0.1", "localhost")
-        async with delivering(tmp_path, POLICY) as broker:
+        async with delivering(tmp_path, policy) as broker:
             entry = await broker.subscribe(url)
             await drive(broker)
             await eventually(broker.is_settled)
@@ -206,7 +207,7 @@ async def test_p5_a_receiver_with_a_bad_certificate_gets_nothing_until_it_is_tru
             reasons = {letter["reason"] for letter in await broker.dead()}
         before = list(there.all)
         async with (
-            opened(tmp_path, POLICY, trust=Trust(certificate)) as broker,
+            opened(tmp_path, policy, trust=Trust(certificate)) as broker,
             broker.notifier.deliver(broker.store.outbox),
         ):
             await broker.store.outbox.replay(entry.tenant, entry.id)

@@ -71,6 +71,7 @@ async def restarted(data_dir: Path) -> AsyncIterator[tuple[Broker, Delivering]]:
         )
         broker = Broker(
             entities=parts.store.entities,
+            temporal=parts.store.temporal,
             documents=parts.store.documents,
             subscriptions=parts.store.subscriptions,
             outbox=parts.store.outbox,

@@ -22,7 +22,7 @@ from typing import Any, Final
 from broker.core import moments
 from broker.core.errors import BadRequestData, InvalidRequest, TooManyResults
 from broker.core.query.nodes import Kind
-from broker.core.query.values import temporal
+from broker.core.query.values import ranked, temporal, unwrap
 
 MAX_PERIODS: Final = 100_000
 """Periods of one series."""
@@ -134,18 +134,22 @@ def aggregate(
     points: Sequence[tuple[int, Any]],
     bounds: tuple[int | None, int | None],
     name: str,
+    kind: str = "Property",
 ) -> list[Bucket]:
     """Aggregate values with their instants, in order of time.
 
     Args:
         bounds: what the temporal query says about start and end, for one period over everything.
         name: the attribute's, for errors.
+        kind: the attribute's; of what names other things there are counts only.
 
     Raises:
         InvalidRequest: a method does not fit a value (clause 5.7.4.4).
     """
     if not points:
         return []
+    if kind in _NAMES:
+        _check_counts(aggregation, name, kind)
     first, last = points[0][0], points[-1][0]
     if aggregation.period is None:
         start, end = whole(bounds, first, last)
@@ -166,6 +170,14 @@ def whole(bounds: tuple[int | None, int | None], first: int, last: int) -> tuple
     return first if start is None else start, last if end is None else end
 
 
+def _check_counts(aggregation: Aggregation, name: str, kind: str) -> None:
+    for method in aggregation.methods:
+        if method not in ("totalCount", "distinctCount"):
+            raise InvalidRequest(
+                f"aggrMethods: {method} cannot be had of {name:.200}, which is a {kind}"
+            )
+
+
 def _values(aggregation: Aggregation, values: list[Any], name: str) -> dict[str, Any]:
     found = {}
     for method in aggregation.methods:
@@ -174,7 +186,7 @@ def _values(aggregation: Aggregation, values: list[Any], name: str) -> dict[str,
         elif method == "distinctCount":
             found[method] = len({json.dumps(value, sort_keys=True) for value in _even(values)})
         else:
-            found[method] = _measure(method, values, name)
+            found[method] = _measure(method, [unwrap(value) for value in values], name)
     return found
 
 
@@ -186,7 +198,7 @@ def _even(values: Sequence[Any]) -> Iterator[Any]:
 
 def _measure(method: str, values: list[Any], name: str) -> Any:
     if method in _ORDERED and all(isinstance(value, str) for value in values):
-        return _ORDERED[method](values)
+        return _ORDERED[method](values, key=ranked)
     if method == "avg" and all(_clock(value) is not None for value in values):
         return _average_time([_clock(value) or 0 for value in values])
     return METHODS[method]([_number(method, value, name) for value in values])
@@ -229,9 +241,8 @@ def _squares(values: list[float]) -> float:
     return _sum([value * value for value in values])
 
 
-_ORDERED: Final[Mapping[str, Callable[[list[Any]], Any]]] = MappingProxyType(
-    {"max": max, "min": min}
-)
+_ORDERED: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType({"max": max, "min": min})
+_NAMES: Final = frozenset(("Relationship", "ListRelationship", "VocabProperty"))
 METHODS: Final[Mapping[str, Callable[[list[float]], float]]] = MappingProxyType(
     {
         "avg": _average,

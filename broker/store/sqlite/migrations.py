@@ -1,14 +1,15 @@
 """The schema of the SQLite file and the steps from each version of it to the next.
 
-A step is a script that runs once, in one transaction; `PRAGMA user_version` counts the steps that
-were taken. A file written by a newer Rigel is refused rather than guessed at.
+A step is a script or a function that runs once, in one transaction; `PRAGMA user_version` counts
+the steps that were taken. A file written by a newer Rigel is refused rather than guessed at.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
-from broker.store.sqlite import index, usage
+from broker.store.sqlite import history_conversion, index, usage
 
 _ENTITIES = """
 CREATE TABLE tenant (
@@ -121,14 +122,20 @@ CREATE INDEX stream_event_stream ON stream_event (tenant, stream, seq);
 CREATE INDEX stream_event_at ON stream_event (at);
 """
 
-STEPS: tuple[str, ...] = (_ENTITIES + index.DDL + usage.DDL + _DOCUMENTS + _OUTBOX, _STREAMS)
+Step = str | Callable[[sqlite3.Connection], None]
+
+STEPS: tuple[Step, ...] = (
+    _ENTITIES + index.DDL + usage.DDL + _DOCUMENTS + _OUTBOX,
+    _STREAMS,
+    history_conversion.convert,
+)
 
 
 class NewerSchema(Exception):
     """The file was written by a newer version of Rigel."""
 
 
-def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = STEPS) -> None:
+def migrate(connection: sqlite3.Connection, steps: tuple[Step, ...] = STEPS) -> None:
     """Bring a file to the newest schema.
 
     Raises:
@@ -139,7 +146,16 @@ def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = STEPS) -> N
         raise NewerSchema(
             f"the store has schema {version}, this program knows {len(steps)}: run a newer Rigel"
         )
-    for number, script in enumerate(steps[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;"
-        )
+    for number, step in enumerate(steps[version:], start=version + 1):
+        taken = f"PRAGMA user_version = {number}"
+        if isinstance(step, str):
+            connection.executescript(f"BEGIN IMMEDIATE; {step} {taken}; COMMIT;")
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            step(connection)
+            connection.execute(taken)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise

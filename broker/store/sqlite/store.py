@@ -12,11 +12,13 @@ from broker.store.interface import Commit, Matcher
 from broker.store.sqlite.cache import EntityCache
 from broker.store.sqlite.connection import Writer, open_file
 from broker.store.sqlite.documents import SqliteDocuments
-from broker.store.sqlite.entities import EntityTransaction, SqliteEntities
+from broker.store.sqlite.entities import SqliteEntities
 from broker.store.sqlite.outbox import OutboxRows, SqliteOutbox
 from broker.store.sqlite.pages import PageCache
 from broker.store.sqlite.streams import SqliteStreams
 from broker.store.sqlite.subscriptions import SqliteSubscriptions
+from broker.store.sqlite.temporal import SqliteTemporal
+from broker.store.sqlite.transaction import EntityTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class SqliteStore:
     """What `open_store` opens; each part is one of the store's interfaces."""
 
     entities: SqliteEntities
+    temporal: SqliteTemporal
     documents: SqliteDocuments
     subscriptions: SqliteSubscriptions
     outbox: SqliteOutbox
@@ -68,6 +71,7 @@ async def open_store(
         await pool.read(transaction.load)
         yield SqliteStore(
             entities=SqliteEntities(writer, pool, transaction, clock),
+            temporal=SqliteTemporal(writer, pool, transaction, clock),
             documents=SqliteDocuments(writer, pool),
             subscriptions=SqliteSubscriptions(writer, pool, transaction, matcher),
             outbox=SqliteOutbox(writer, pool, clock, waiting, transaction.streams),

@@ -1,0 +1,93 @@
+"""Find what history has been kept too long: a few entities at a time, in order of their numbers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from broker.core.identifiers import Iri, Tenant
+from broker.store.sqlite.history import TYPE
+from broker.store.sqlite.history_names import Names, decode_types
+from broker.store.sqlite.history_window import series_of_entity
+from broker.store.sqlite.index_terms import Terms
+from broker.store.temporal import Retention
+
+ENTITIES_AT_ONCE: Final = 500
+
+_LIVING = "SELECT seq, tenant, body FROM entity WHERE seq > ? ORDER BY seq LIMIT ?"
+_PASSED = "SELECT seq, tenant, type_set FROM evolution WHERE seq > ? ORDER BY seq LIMIT ?"
+_FIRST = "SELECT min(at) FROM history WHERE entity = ? AND series = ?"
+_LAST_BEFORE = "SELECT max(at) FROM history WHERE entity = ? AND series = ? AND at < ?"
+
+
+class Overdue(NamedTuple):
+    """Rows of a series that are before an instant."""
+
+    seq: int
+    series: int
+    before: int
+
+
+class Place(NamedTuple):
+    """Where to go on: behind this entity, among the living or those that are history only."""
+
+    is_past: bool = False
+    after: int = 0
+
+
+class Overdues:
+    """What the policies mean, on one connection."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        terms: Terms,
+        policies: Sequence[Retention],
+        tenants: Mapping[int, Tenant],
+        now: int,
+    ) -> None:
+        self._connection = connection
+        self._names = Names(connection, terms)
+        self._policies = policies
+        self._tenants = tenants
+        self._now = now
+
+    def find(self, place: Place) -> tuple[list[Overdue], Place]:
+        """Return what is overdue of the entities behind a place, and the place behind those."""
+        sql = _PASSED if place.is_past else _LIVING
+        rows = self._connection.execute(sql, (place.after, ENTITIES_AT_ONCE)).fetchall()
+        found: list[Overdue] = []
+        for seq, tenant, typed in rows:
+            types = (
+                self._names.types(typed) if place.is_past else map(Iri, decode_types(typed).type)
+            )
+            keep = self._keep(self._tenants.get(tenant), frozenset(types))
+            if keep is not None:
+                found += self._of(seq, self._now - keep, is_past=place.is_past)
+        if len(rows) == ENTITIES_AT_ONCE:
+            return found, Place(place.is_past, rows[-1][0])
+        return found, Place(not place.is_past)
+
+    def _keep(self, tenant: Tenant | None, types: frozenset[Iri]) -> int | None:
+        kept = [
+            policy.keep
+            for policy in self._policies
+            if policy.tenant in (None, tenant) and (policy.type is None or policy.type in types)
+        ]
+        return min(kept, default=None)
+
+    def _of(self, seq: int, cutoff: int, *, is_past: bool) -> list[Overdue]:
+        own = self._names.own_series(TYPE)
+        found = []
+        for series in series_of_entity(self._connection, seq):
+            if series == own:
+                continue
+            (first,) = self._connection.execute(_FIRST, (seq, series)).fetchone()
+            before = cutoff
+            if not is_past and first < cutoff:
+                values = (seq, series, cutoff)
+                (before,) = self._connection.execute(_LAST_BEFORE, values).fetchone()
+            if first < before:
+                found.append(Overdue(seq, series, before))
+        return found

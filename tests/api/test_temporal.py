@@ -1,0 +1,341 @@
+"""The temporal API over HTTP (clauses 5.6.11–5.6.16, 5.7.3, 5.7.4, 6.3.10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import ClientSession
+
+from broker.client import Client
+from tests.support.api import Api
+from tests.support.builders import entity, prop
+
+PATH = "/temporal/entities"
+ID = "urn:ngsi-ld:Sensor:1"
+ONE = f"{PATH}/{ID}"
+ALL_TIME = "timerel=after&timeAt=2000-01-01T00:00:00Z"
+
+
+def at(minute: int, hour: int = 10) -> str:
+    return f"2026-05-01T{hour:02}:{minute:02}:00Z"
+
+
+def series(*values: Any, **members: Any) -> list[dict[str, Any]]:
+    """Return instances of a Property, a minute apart."""
+    return [prop(value, observedAt=at(place), **members) for place, value in enumerate(values)]
+
+
+@pytest.fixture
+async def past(api: Api) -> Api:
+    """A broker that has a history of a sensor and no sensor."""
+    history = entity(1, speed=series(1, 2, 3, 4, 5), level=series("a", "b", datasetId="urn:d:1"))
+    assert (await api("POST", PATH, history)).status == 201
+    return api
+
+
+async def values(api: Api, query: str = "") -> Any:
+    found = await api("GET", f"{ONE}?options=temporalValues{query}")
+    return [value for value, _ in found.body["speed"]["values"]]
+
+
+async def test_a_history_is_created_once_and_added_to(api: Api) -> None:
+    created = await api("POST", PATH, entity(1, speed=series(1)))
+    added = await api("POST", PATH, entity(1, speed=[prop(2, observedAt=at(1))]))
+
+    assert (created.status, added.status) == (201, 204)
+    assert created.headers["Location"] == f"/ngsi-ld/v1{ONE}"
+    assert await values(api) == [1, 2]
+
+
+async def test_what_is_written_to_an_entity_is_history_at_once(api: Api) -> None:
+    await api.create(entity(1, speed=prop(1, observedAt=at(0))))
+    await api("PATCH", f"/entities/{ID}/attrs", {"speed": prop(2, observedAt=at(1))})
+
+    assert await values(api) == [1, 2]
+
+
+async def test_a_deleted_entity_keeps_its_history(api: Api) -> None:
+    await api.create(entity(1, speed=prop(1, observedAt=at(0))))
+    await api("DELETE", f"/entities/{ID}")
+
+    assert (await api("GET", f"/entities/{ID}")).status == 404
+    assert (await values(api))[0] == 1
+
+
+async def test_a_deletion_is_an_instance_with_its_time(api: Api) -> None:
+    await api.create(entity(1, speed=prop(1), level=prop(2)))
+    await api("DELETE", f"/entities/{ID}/attrs/speed")
+
+    found = await api("GET", f"{ONE}?timeproperty=deletedAt&{ALL_TIME}")
+
+    [instance] = found.body["speed"]
+    assert instance["value"] == "urn:ngsi-ld:null"
+    assert "deletedAt" in instance
+    assert not found.body.get("level")
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (f"timerel=before&timeAt={at(2)}", [1, 2]),
+        (f"timerel=after&timeAt={at(2)}", [3, 4, 5]),
+        (f"timerel=between&timeAt={at(1)}&endTimeAt={at(3)}", [2, 3]),
+        ("lastN=2", [5, 4]),
+        (f"lastN=1&timerel=before&timeAt={at(2)}", [2]),
+    ],
+)
+async def test_a_window_selects_instances(past: Api, window: str, expected: list[int]) -> None:
+    assert sorted(await values(past, f"&{window}")) == sorted(expected)
+
+
+async def test_more_instances_than_a_page_has_are_cut_in_time(api: Api) -> None:
+    await api("POST", PATH, entity(1, speed=series(*range(40)), level=series(1)))
+
+    page = await api("GET", ONE)
+    whole = await api("GET", f"{ONE}?instances=100")
+
+    assert (page.status, whole.status) == (206, 200)
+    shown = page.body["speed"]
+    assert 20 <= len(shown) < 40
+    first, last = page.headers["Content-Range"].removeprefix("date-time ").split("Z-")
+    assert first.startswith("2026-05-01T10:00:00")
+    assert last.removesuffix("Z/*")[:19] == shown[-1]["observedAt"][:19]
+    assert len(whole.body["speed"]) == 40
+
+
+async def test_the_last_instance_of_many_entities_is_not_cut(api: Api) -> None:
+    histories = [entity(number, speed=series(1, 2)) for number in range(100)]
+    for history in histories:
+        await api("POST", PATH, history)
+
+    found = await api("GET", f"{PATH}?type=Sensor&{ALL_TIME}&lastN=1&limit=100")
+
+    assert found.status == 200
+    assert [len(one["speed"]) for one in found.body] == [1] * 100
+
+
+async def test_aggregates_are_those_of_periods(past: Api) -> None:
+    found = await past(
+        "GET",
+        f"{ONE}?options=aggregatedValues&aggrMethods=avg,totalCount&aggrPeriodDuration=PT2M"
+        "&attrs=speed",
+    )
+
+    assert found.body["speed"] == {
+        "type": "Property",
+        "avg": [[1.5, at(0), at(2)], [3.5, at(2), at(4)], [5, at(4), at(6)]],
+        "totalCount": [[2, at(0), at(2)], [2, at(2), at(4)], [1, at(4), at(6)]],
+    }
+
+
+async def test_an_aggregate_that_does_not_fit_is_refused(past: Api) -> None:
+    found = await past("GET", f"{ONE}?options=aggregatedValues&aggrMethods=avg&attrs=level")
+
+    assert found.status == 400
+    assert "avg" in found.detail
+    assert "level" in found.detail
+
+
+async def test_an_instance_is_replaced_and_keeps_its_id(past: Api) -> None:
+    instance_id = (await past("GET", ONE)).body["speed"][0]["instanceId"]
+    changed = await past(
+        "PATCH", f"{ONE}/attrs/speed/{instance_id}", {"speed": [prop(9, observedAt=at(0))]}
+    )
+
+    instance = (await past("GET", ONE)).body["speed"][0]
+    assert changed.status == 204
+    assert (instance["value"], instance["instanceId"]) == (9, instance_id)
+
+
+async def test_an_instance_is_deleted(past: Api) -> None:
+    instance_id = (await past("GET", ONE)).body["speed"][0]["instanceId"]
+
+    assert (await past("DELETE", f"{ONE}/attrs/speed/{instance_id}")).status == 204
+    assert await values(past) == [2, 3, 4, 5]
+    assert (await past("DELETE", f"{ONE}/attrs/speed/{instance_id}")).status == 404
+
+
+async def test_an_instance_of_another_attribute_is_not_found(past: Api) -> None:
+    instance_id = (await past("GET", ONE)).body["speed"][0]["instanceId"]
+
+    answer = await past("DELETE", f"{ONE}/attrs/level/{instance_id}")
+
+    assert answer.status == 404
+    assert await values(past) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("", 404), ("?datasetId=urn:d:1", 204), ("?deleteAll=true", 204), ("?datasetId=urn:d:2", 404)],
+)
+async def test_an_attribute_is_deleted_by_dataset(past: Api, query: str, status: int) -> None:
+    answer = await past("DELETE", f"{ONE}/attrs/level{query}")
+
+    assert answer.status == status
+    assert ("level" in (await past("GET", ONE)).body) == (status == 404)
+
+
+async def test_a_history_is_deleted_and_the_entity_stays(api: Api) -> None:
+    await api.create(entity(1, speed=prop(1)))
+
+    assert (await api("DELETE", ONE)).status == 204
+    assert (await api("GET", f"/entities/{ID}")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ("type=Sensor&q=speed<4", [1]),
+        (f"type=Sensor&q=speed<4&timerel=after&timeAt={at(3)}", []),
+        ("type=Sensor&q=speed==10", [2]),
+        ("attrs=level", [1]),
+        ("type=Sensor&id=urn:ngsi-ld:Sensor:2", [2]),
+        ("type=Other", []),
+        ("type=Sensor&idPattern=.*2", [2]),
+    ],
+)
+async def test_a_query_looks_at_the_instances_of_its_window(
+    past: Api, query: str, numbers: list[int]
+) -> None:
+    await past("POST", PATH, entity(2, speed=series(10)))
+    window = "" if "timerel" in query else f"&{ALL_TIME}"
+
+    found = await past("GET", f"{PATH}?{query}{window}&count=true")
+
+    assert [one["id"] for one in found.body] == [f"urn:ngsi-ld:Sensor:{n}" for n in numbers]
+    assert found.headers["NGSILD-Results-Count"] == str(len(numbers))
+
+
+async def test_a_query_by_post_asks_the_same(past: Api) -> None:
+    query = {
+        "type": "Query",
+        "entities": [{"type": "Sensor"}],
+        "temporalQ": {"timerel": "before", "timeAt": at(2), "lastN": 1},
+        "attrs": ["speed"],
+    }
+
+    found = await past("POST", "/temporal/entityOperations/query?options=temporalValues", query)
+
+    assert [one["speed"]["values"] for one in found.body] == [[[2, at(1)]]]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "named"),
+    [
+        ("GET", f"{PATH}?type=Sensor", None, 400, "timerel"),
+        ("GET", f"{PATH}?{ALL_TIME}", None, 400, "too wide"),
+        ("GET", f"{PATH}?type=Sensor&{ALL_TIME}&orderBy=speed", None, 400, "orderBy"),
+        ("GET", f"{ONE}?lastN=0", None, 400, "lastN"),
+        ("GET", f"{ONE}?options=aggregatedValues", None, 400, "aggrMethods"),
+        ("GET", f"{ONE}?options=aggregatedValues,temporalValues", None, 400, "options"),
+        ("GET", f"{ONE}?instances=1000000", None, 400, "instances"),
+        ("GET", f"{PATH}/urn:ngsi-ld:Sensor:9", None, 404, "Sensor:9"),
+        ("GET", f"{PATH}/nothing", None, 400, "entityId"),
+        ("POST", f"{PATH}/urn:ngsi-ld:Sensor:9/attrs", {"a": series(1)}, 404, "Sensor:9"),
+        ("POST", f"{ONE}/attrs", {"a": [{"type": "Property"}]}, 400, "a[0]"),
+        ("DELETE", f"{ONE}/attrs/nothing", None, 404, "nothing"),
+        ("DELETE", f"{ONE}/attrs/speed/none", None, 400, "instanceId"),
+        ("PATCH", f"{ONE}/attrs/speed/urn:x:1", {"speed": series(1)}, 404, "urn:x:1"),
+        ("DELETE", f"{PATH}/urn:ngsi-ld:Sensor:9", None, 404, "Sensor:9"),
+        ("POST", "/temporal/instances", {}, 400, "array"),
+    ],
+)
+async def test_what_is_wrong_is_told(
+    past: Api, method: str, path: str, body: Any, status: int, named: str
+) -> None:
+    answer = await past(method, path, body)
+
+    assert answer.status == status
+    assert named in answer.detail
+
+
+async def test_the_state_of_a_moment_is_had_from_history(api: Api) -> None:
+    await api.create(entity(1, speed=prop(1), level=prop("a")))
+    born = (await api("GET", f"/entities/{ID}?options=sysAttrs")).body["modifiedAt"]
+    await api("PATCH", f"/entities/{ID}", {"speed": 2, "level": "urn:ngsi-ld:null", "more": 3})
+    changed = (await api("GET", f"/entities/{ID}?options=sysAttrs")).body["modifiedAt"]
+    await api("DELETE", f"/entities/{ID}")
+
+    async def state(moment: str) -> Any:
+        return (await api("GET", f"/entities?type=Sensor&options=simplified&asOf={moment}")).body
+
+    assert await state("2000-01-01T00:00:00Z") == []
+    assert [(one["speed"], one["level"]) for one in await state(born)] == [(1, "a")]
+    assert await state(changed) == [{"id": ID, "type": "Sensor", "speed": 2, "more": 3}]
+    assert (await api("GET", f"/entities/{ID}?asOf={changed}&options=simplified")).body == {
+        "id": ID, "type": "Sensor", "speed": 2, "more": 3,
+    }  # fmt: skip
+
+
+async def test_past_instances_are_imported_each_for_itself(api: Api) -> None:
+    row = {"entityId": ID, "entityType": "Sensor", "attribute": "speed"}
+    rows = [{**row, **one} for one in series(1, 2, 3)]
+    bad = {**row, "value": 5}
+
+    answer = await api("POST", "/temporal/instances", [*rows, bad])
+    again = await api("POST", "/temporal/instances", rows)
+
+    assert (answer.status, again.status) == (207, 200)
+    assert answer.body["imported"] == 3
+    assert [(one["index"], "observedAt" in one["detail"]) for one in answer.body["errors"]] == [
+        (3, True)
+    ]
+    assert await values(api) == [1, 2, 3]
+    assert (await api("GET", f"/entities/{ID}")).status == 404
+
+
+async def test_what_is_exported_can_be_imported(past: Api) -> None:
+    async with ClientSession() as session:
+        client = Client(session, past.url)
+        other = Client(session, past.url, tenant="other")
+        lines = [line async for line in client.lines(f"/temporal/instances?type=Sensor&{ALL_TIME}")]
+        await other.request(
+            "POST", "/temporal/instances", body=list(map(msgspec.json.decode, lines))
+        )
+
+        copied = await other.request("GET", f"{ONE}?instances=1000")
+
+    assert len(lines) == 7
+    assert _without_ids(copied) == _without_ids((await past("GET", ONE)).body)
+
+
+def _without_ids(history: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: [{**one, "instanceId": ""} for one in instances]
+        for name, instances in history.items()
+        if isinstance(instances, list)
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", f"/entities/{ID}/attrs?", {"speed": prop(1, observedAt=at(0))}),
+        ("POST", f"/entities/{ID}/attrs?", {"speed": prop(1, observedAt=at(0))}),
+        ("PATCH", f"/entities/{ID}?", {"speed": prop(1, observedAt=at(0))}),
+        (
+            "POST",
+            "/entityOperations/upsert?options=update&",
+            [entity(1, speed=prop(1, observedAt=at(0)))],
+        ),
+        ("POST", "/entityOperations/update?", [entity(1, speed=prop(1, observedAt=at(0)))]),
+        ("POST", "/entityOperations/merge?", [entity(1, speed=prop(1, observedAt=at(0)))]),
+    ],
+    ids=["update", "append", "merge", "upsert", "batch update", "batch merge"],
+)
+async def test_a_late_measure_is_history_only_where_that_is_wanted(
+    api: Api, method: str, path: str, body: Any
+) -> None:
+    await api.create(entity(1, speed=prop(2, observedAt=at(5))))
+
+    kept = await api(method, f"{path}keepNewer=true", body)
+    present = (await api("GET", f"/entities/{ID}?options=simplified")).body["speed"]
+    history = await values(api)
+    await api(method, path, body)
+
+    assert kept.status in (204, 207)
+    assert present == 2
+    assert history == [1, 2]
+    assert (await api("GET", f"/entities/{ID}?options=simplified")).body["speed"] == 1
