@@ -45,6 +45,7 @@ from iot_agents.common.pipeline import Pipeline
 from iot_agents.common.provisioning import Provisioning
 from iot_agents.common.provisioning_checks import Checks
 from iot_agents.common.registry import Registry
+from iot_agents.common.vitals import Pulse, Vitals
 from iot_agents.lorawan.settings import LorawanSettings
 from iot_agents.lorawan.transport import LorawanTransport
 from iot_agents.mqtt.configuration import Configuration
@@ -137,9 +138,10 @@ async def serve(
             parts = _Parts.of(settings, clock, sandbox, registry, client_of, egress)
             async with (
                 _opened(settings, roles, client_of, clock) as agents,
+                _vitals(parts, agents) as vitals,
                 asyncio.TaskGroup() as group,
-                _tasks(group, _standing(agents)) as start,
-                _south(parts, agents, start) as south,
+                _tasks(group, _standing(agents, vitals)) as start,
+                _south(parts, agents, vitals, start) as south,
                 _http(settings, settings.port, _app(parts, agents, south)) as url,
                 _measures_http(settings, south) as http_url,
             ):
@@ -186,7 +188,7 @@ class _Parts:
     def maker(self, counters: Counters) -> Maker:
         return Maker(self.validator, counters)
 
-    def pipeline(self, agent: Agent) -> Pipeline:
+    def pipeline(self, agent: Agent, vitals: Vitals) -> Pipeline:
         return Pipeline(
             self.registry,
             self.mappings,
@@ -195,6 +197,7 @@ class _Parts:
             counters=agent.counters,
             clock=self.clock,
             codecs=self.codecs,
+            pulse=Pulse(vitals, agent.name),
         )
 
 
@@ -224,6 +227,7 @@ class _South:
     """
 
     link: MqttLink
+    vitals: Vitals
     desks: dict[str, Desk] = field(default_factory=dict)
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
     watchers: dict[str, Watcher] = field(default_factory=dict)
@@ -263,7 +267,19 @@ async def _opened(
         }
 
 
-def _standing(agents: Mapping[str, Agent]) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+@asynccontextmanager
+async def _vitals(parts: _Parts, agents: Mapping[str, Agent]) -> AsyncIterator[Vitals]:
+    spools = {name: agent.spool for name, agent in agents.items()}
+    interval = parts.settings.vitals_interval
+    vitals = Vitals(parts.registry, spools, clock=parts.clock, interval=interval)
+    async with vitals.kept():
+        yield vitals
+
+
+def _standing(
+    agents: Mapping[str, Agent], vitals: Vitals
+) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    yield "vitals", vitals.run()
     for name, agent in agents.items():
         yield f"{name}-sender", agent.sender.run()
         yield f"{name}-sweep", agent.sweep()
@@ -289,15 +305,17 @@ async def _tasks(
 
 
 @asynccontextmanager
-async def _south(parts: _Parts, agents: Mapping[str, Agent], start: Start) -> AsyncIterator[_South]:
+async def _south(
+    parts: _Parts, agents: Mapping[str, Agent], vitals: Vitals, start: Start
+) -> AsyncIterator[_South]:
     """Run the side that devices and their networks see."""
-    south = _South(MqttLink(parts.settings))
+    south = _South(MqttLink(parts.settings), vitals)
     listening = [name for name in (LORAWAN, MQTT) if name in agents]
     inlets = []
     for name in listening:
         agent = agents[name]
         south.desks[name] = _desk(parts, agent)
-        south.pipelines[name] = parts.pipeline(agent)
+        south.pipelines[name] = parts.pipeline(agent, vitals)
         transport = _TRANSPORTS[name](parts, agent, south, start)
         inlets.append(await _inlet(parts, agent, transport, alone=len(listening) == 1))
         start(f"{name}-commands", south.desks[name].run())
@@ -405,7 +423,7 @@ def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Appli
     )
     app.add_routes(CommandRequests(south.desks).routes())
     checks = Checks(relaxed=settings.relax_template_validation)
-    provisioning = Provisioning(parts.registry, checks).app()
+    provisioning = Provisioning(parts.registry, checks, south.vitals).app()
     outlets = {name: agent.outlets for name, agent in agents.items()}
     inspection = Inspection(outlets)
     provisioning.add_routes(inspection.routes())

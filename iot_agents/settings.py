@@ -124,6 +124,10 @@ class Settings:
         default="MQTT", metadata=_doc("Transport of devices that are provisioned without one.")
     )
 
+    vitals_interval: float = field(
+        default=5.0,
+        metadata=_doc("Seconds between two notes on disk of when devices were heard last."),
+    )
     keep_newer: bool = field(
         default=False,
         metadata=_doc(

@@ -197,6 +197,10 @@ class Registry:
         """Return a number that is another one after any change, whoever made it."""
         return await self._database.submit(rows.generation)
 
+    async def work(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a job on the file that changes nothing of what is provisioned."""
+        return await self._database.submit(job)
+
     async def _change(self, job: Callable[[sqlite3.Connection], T]) -> T:
         result = await self._database.submit(partial(_and_tell, job=job))
         self._cache.clear()
