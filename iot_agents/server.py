@@ -40,6 +40,7 @@ from iot_agents.common.pipeline import Pipeline
 from iot_agents.common.provisioning import Provisioning
 from iot_agents.common.provisioning_checks import Checks
 from iot_agents.common.registry import Registry
+from iot_agents.common.vitals import Pulse, Vitals
 from iot_agents.lorawan.settings import LorawanSettings
 from iot_agents.lorawan.transport import LorawanTransport
 from iot_agents.ocpi.locations import Locations
@@ -114,10 +115,11 @@ async def serve(
             ClientSession() as session,
             Registry.open(settings.data_dir / "registry.db") as registry,
             _opened(settings, roles, session, clock) as agents,
+            _vitals(parts, registry, agents) as vitals,
             asyncio.TaskGroup() as group,
-            _tasks(group, _standing(agents)) as start,
-            _south(parts, registry, agents, start) as south,
-            _http(settings, _app(parts, registry, agents, south)) as url,
+            _tasks(group, _standing(agents, vitals)) as start,
+            _south(parts, registry, agents, vitals, start) as south,
+            _http(settings, _app(parts, registry, agents, vitals, south)) as url,
         ):
             yield RunningAgents(url, south.link.url, agents)
 
@@ -147,7 +149,7 @@ class _Parts:
     def maker(self, counters: Counters) -> Maker:
         return Maker(self.validator, counters)
 
-    def pipeline(self, registry: Registry, agent: Agent) -> Pipeline:
+    def pipeline(self, registry: Registry, agent: Agent, vitals: Vitals) -> Pipeline:
         return Pipeline(
             registry,
             self.mappings,
@@ -156,6 +158,7 @@ class _Parts:
             counters=agent.counters,
             clock=self.clock,
             codecs=self.codecs,
+            pulse=Pulse(vitals, agent.name),
         )
 
 
@@ -203,7 +206,21 @@ async def _opened(
         }
 
 
-def _standing(agents: Mapping[str, Agent]) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+@asynccontextmanager
+async def _vitals(
+    parts: _Parts, registry: Registry, agents: Mapping[str, Agent]
+) -> AsyncIterator[Vitals]:
+    spools = {name: agent.spool for name, agent in agents.items()}
+    interval = parts.settings.vitals_interval
+    vitals = Vitals(registry, spools, clock=parts.clock, interval=interval)
+    async with vitals.kept():
+        yield vitals
+
+
+def _standing(
+    agents: Mapping[str, Agent], vitals: Vitals
+) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    yield "vitals", vitals.run()
     for name, agent in agents.items():
         yield f"{name}-sender", agent.sender.run()
         yield f"{name}-sweep", agent.sweep()
@@ -230,14 +247,18 @@ async def _tasks(
 
 @asynccontextmanager
 async def _south(
-    parts: _Parts, registry: Registry, agents: Mapping[str, Agent], start: Start
+    parts: _Parts,
+    registry: Registry,
+    agents: Mapping[str, Agent],
+    vitals: Vitals,
+    start: Start,
 ) -> AsyncIterator[_South]:
     """Run the side that devices and their networks see."""
     settings = parts.settings
     link = MqttLink(settings)
     listening = [name for name in (LORAWAN,) if name in agents]
     desks = {name: _desk(parts, registry, agents[name]) for name in listening}
-    pipelines = {name: parts.pipeline(registry, agents[name]) for name in listening}
+    pipelines = {name: parts.pipeline(registry, agents[name], vitals) for name in listening}
     inlets: list[Inlet] = []
     routes: list[web.RouteDef] = []
     for name in listening:
@@ -290,12 +311,16 @@ _TRANSPORTS: Final[Mapping[str, Callable[..., LorawanTransport]]] = {LORAWAN: _l
 
 
 def _app(
-    parts: _Parts, registry: Registry, agents: Mapping[str, Agent], south: _South
+    parts: _Parts,
+    registry: Registry,
+    agents: Mapping[str, Agent],
+    vitals: Vitals,
+    south: _South,
 ) -> web.Application:
     settings = parts.settings
     app = web.Application(client_max_size=settings.max_body)
     checks = Checks(relaxed=settings.relax_template_validation)
-    provisioning = Provisioning(registry, checks).app()
+    provisioning = Provisioning(registry, checks, vitals).app()
     outlets = {name: agent.outlets for name, agent in agents.items()}
     inspection = Inspection(outlets)
     provisioning.add_routes(inspection.routes())

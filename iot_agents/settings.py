@@ -79,6 +79,10 @@ class Settings:
         default=10.0, metadata=_doc("Seconds a device or its network has to take a command.")
     )
 
+    vitals_interval: float = field(
+        default=5.0,
+        metadata=_doc("Seconds between two notes on disk of when devices were heard last."),
+    )
     keep_newer: bool = field(
         default=False,
         metadata=_doc(

@@ -186,6 +186,10 @@ class Registry:
             partial(rows.groups, service=service, path=path, limit=limit, offset=offset)
         )
 
+    async def work(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a job on the file that changes nothing of what is provisioned."""
+        return await self._database.submit(job)
+
     async def _change(self, job: Callable[[sqlite3.Connection], T]) -> T:
         result = await self._database.submit(partial(_and_tell, job=job))
         self._cache.clear()

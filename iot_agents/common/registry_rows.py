@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -38,16 +38,27 @@ MIGRATIONS = (
     CREATE TABLE version (number INTEGER NOT NULL);
     INSERT INTO version VALUES (0)
     """,
+    """
+    CREATE TABLE vital (
+        service TEXT NOT NULL, service_path TEXT NOT NULL, apikey TEXT NOT NULL,
+        device_id TEXT NOT NULL, agent TEXT NOT NULL, seen REAL, lag REAL,
+        measures INTEGER NOT NULL, errors INTEGER NOT NULL, failed REAL, error TEXT NOT NULL,
+        measure BLOB, measured REAL, every REAL, due REAL, silent INTEGER NOT NULL,
+        PRIMARY KEY (service, service_path, apikey, device_id)) WITHOUT ROWID;
+    CREATE INDEX vital_by_due ON vital (agent, due) WHERE due IS NOT NULL AND silent = 0;
+    CREATE TABLE heartbeat (agent TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID
+    """,
 )
 
 _LONGEST_ID = 1000
+_IDENTITY = " WHERE service = ? AND service_path = ? AND apikey = ? AND device_id = ?"
 
-_decode_device = msgspec.json.Decoder(Device).decode
+decode_device: Final = msgspec.json.Decoder(Device).decode
 _decode_group = msgspec.json.Decoder(ServiceGroup).decode
 
 
 def _decoded_devices(rows: Iterable[tuple[bytes]]) -> list[Device]:
-    return [_decode_device(document) for (document,) in rows]
+    return [decode_device(document) for (document,) in rows]
 
 
 def _decoded_groups(rows: Iterable[tuple[bytes]]) -> list[ServiceGroup]:
@@ -215,17 +226,16 @@ def update_device(connection: sqlite3.Connection, *, old: Device, new: Device) -
             " WHERE service = ? AND service_path = ? AND apikey = ? AND device_id = ?",
             (new.apikey, new.hardware_id, msgspec.json.encode(new), *old.identity),
         )
+        connection.execute(f"UPDATE vital SET apikey = ?{_IDENTITY}", (new.apikey, *old.identity))  # noqa: S608 - no input
     except sqlite3.IntegrityError as error:
         raise DuplicateDeviceId(f"device {new.device_id!r:.80} has that apikey already") from error
 
 
 def delete_devices(connection: sqlite3.Connection, *, devices: Sequence[Device]) -> None:
     """Remove devices."""
-    connection.executemany(
-        "DELETE FROM device"
-        " WHERE service = ? AND service_path = ? AND apikey = ? AND device_id = ?",
-        [device.identity for device in devices],
-    )
+    identities = [device.identity for device in devices]
+    for table in ("device", "vital"):
+        connection.executemany(f"DELETE FROM {table}{_IDENTITY}", identities)  # noqa: S608 - no input
 
 
 def device(
@@ -321,9 +331,9 @@ def delete_group(connection: sqlite3.Connection, *, group: ServiceGroup, devices
     connection.execute(
         "DELETE FROM service_group WHERE resource = ? AND apikey = ?", group.identity
     )
-    if devices:
+    for table in ("device", "vital") if devices else ():
         connection.execute(
-            "DELETE FROM device WHERE service = ? AND service_path = ? AND apikey = ?",
+            f"DELETE FROM {table} WHERE service = ? AND service_path = ? AND apikey = ?",  # noqa: S608 - no input
             (group.service, group.subservice, group.apikey),
         )
 

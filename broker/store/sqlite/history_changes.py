@@ -15,10 +15,10 @@ from broker.core.evolution import Evolution, is_deletion
 from broker.core.identifiers import DEFAULT_INSTANCE, Iri, Tenant
 from broker.core.timestamps import format_timestamp
 from broker.store.sqlite import history
-from broker.store.sqlite.entities import EntityTransaction
 from broker.store.sqlite.history import DELETED, OBSERVED, REPLACE, TYPE, Key, numbers_of
 from broker.store.sqlite.history_names import Names, Past
 from broker.store.sqlite.history_window import series_of_entity
+from broker.store.sqlite.transaction import EntityTransaction
 
 STEP: Final = 10_000
 """Rows that one job deletes."""

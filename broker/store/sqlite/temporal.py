@@ -17,7 +17,6 @@ from broker.core.query.entity_query import EntityQuery
 from broker.core.timestamps import format_timestamp
 from broker.store.interface import EntityPage, StoredEntity
 from broker.store.sqlite.connection import Readers, Writer
-from broker.store.sqlite.entities import EntityTransaction
 from broker.store.sqlite.history import COLUMNS, Key, read_instance
 from broker.store.sqlite.history_changes import (
     EVER,
@@ -33,6 +32,7 @@ from broker.store.sqlite.history_search import Candidates, Search
 from broker.store.sqlite.history_states import States
 from broker.store.sqlite.history_window import Window, series_of_entity
 from broker.store.sqlite.q_sql import bounded
+from broker.store.sqlite.transaction import EntityTransaction
 from broker.store.temporal import EvolutionPage, Retention, TemporalSelection
 
 R = TypeVar("R")
