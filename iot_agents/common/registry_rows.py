@@ -176,7 +176,7 @@ def commanded(connection: sqlite3.Connection, *, after: int, limit: int) -> tupl
     rows = connection.execute(
         "SELECT seq, document FROM device WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
     ).fetchall()
-    found = [known(connection, _decode_device(document)) for _, document in rows]
+    found = [known(connection, decode_device(document)) for _, document in rows]
     return (
         rows[-1][0] if len(rows) == limit else 0,
         [each for each in found if each.in_force["commands"]],

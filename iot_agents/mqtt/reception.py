@@ -138,8 +138,7 @@ class Reception:
                 return await self._results(message, known)
             return await self._measures(message, known, wait=wait)
         except BadPayload as error:
-            tenant = known.device.service
-            return self._pipeline.reject(device, payload, f"{error.name}: {error}", tenant=tenant)
+            return self._pipeline.reject(device, payload, f"{error.name}: {error}", known=known)
 
     def _of_nobody(self, message: Message, reason: str) -> Ticket:
         if message.kind is Kind.RESULT:
@@ -164,8 +163,8 @@ class Reception:
         try:
             return _read(message, known, measure.moment)
         except BadPayload as error:
-            reason, tenant = f"{error.name}: {error}", known.device.service
-            self._pipeline.reject(measure.device_id, measure.raw, reason, tenant=tenant)
+            reason = f"{error.name}: {error}"
+            self._pipeline.reject(measure.device_id, measure.raw, reason, known=known)
             return ()
 
     async def _measures(self, message: Message, known: Known, *, wait: bool) -> Ticket:
