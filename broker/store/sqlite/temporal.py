@@ -85,8 +85,7 @@ class SqliteTemporal:
             search = Search(connection, terms, number, query, selection)
             found = list(islice(search, offset, offset + limit + 1))
             page = found[:limit]
-            answer = Answer(connection, names, selection, [past for past, _ in page])
-            return answer.page(more=len(found) > limit, filters=[meant for _, meant in page])
+            return Answer(connection, names, selection, page).page(more=len(found) > limit)
 
         return await self._read(tenant, read)
 
