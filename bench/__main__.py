@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import ClientSession
 
+from bench import history
 from bench.city import TYPE, spots
 from bench.load import LOAD_CORE, free_port, process, resident_mib, wrk
 from bench.matching import matching
@@ -41,6 +42,7 @@ class Bench:
     pid: int
     seconds: int
     entities: int
+    instances: int
     workdir: Path
     rows: list[tuple[str, str, str, bool]] = field(default_factory=list)
 
@@ -263,6 +265,44 @@ def _dead_endpoint(bench: Bench) -> None:
     )
 
 
+def _history(bench: Bench) -> None:
+    """Fill a store with history and ask for it, in a broker of its own."""
+    directory = bench.workdir / "history"
+    directory.mkdir()
+    entities = max(1000, min(100_000, bench.instances // 10))
+    filled = history.fill(directory / "broker.db", entities, bench.instances)
+    bench.row(
+        f"history of {filled.instances:,} numbers",
+        f"{filled.bytes_each:.0f} bytes each",
+        "100 bytes",
+        met=filled.bytes_each < 100,
+    )
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "bench.broker", str(port), str(directory)]
+    with process(command, url + "/health"):
+        for name, (path, most) in history.paths().items():
+            times = asyncio.run(_temporal(url, path, entities))
+            p95 = times[int(len(times) * 0.95)]
+            bench.row(
+                f"{name}, {entities:,} entities",
+                f"p95 {p95:.0f} ms (median {times[len(times) // 2]:.0f})",
+                f"p95 {most:.0f} ms",
+                met=p95 <= most,
+            )
+
+
+def _history_rates(bench: Bench) -> None:
+    rates = history.update_rates(bench.workdir, seconds=bench.seconds)
+    share = rates.kept / rates.without
+    bench.row(
+        "updates with history",
+        f"{share:.2f} of without ({rates.kept:,.0f} of {rates.without:,.0f}/s)",
+        "0.67",
+        met=share >= 0.67,
+    )
+
+
 ROWS: dict[str, Callable[[Bench], None]] = {
     "get": _get_entity,
     "page": _get_page,
@@ -277,6 +317,8 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "fill": _fill,
     "query": _queries,
     "depth": _depth,
+    "history": _history,
+    "history-rate": _history_rates,
 }
 
 
@@ -343,6 +385,22 @@ async def _walk(url: str, *, seconds: int) -> list[float]:
     return found
 
 
+async def _temporal(url: str, path: str, entities: int) -> list[float]:
+    """Return the sorted milliseconds of requests for the history of entities by chance."""
+    found: list[float] = []
+    chance = random.Random(7)  # noqa: S311 - reproducible, not secret
+    async with ClientSession() as session:
+        for _ in range(20):
+            one = history.name(chance.randrange(entities))
+            asked = url + path.format(one=one, long=history.name(entities))
+            started = time.perf_counter()
+            async with session.get(asked) as response:
+                await response.read()
+                response.raise_for_status()
+            found.append((time.perf_counter() - started) * 1000)
+    return sorted(found)
+
+
 async def _latencies(url: str, path: str, *, connections: int, seconds: int) -> list[float]:
     """Return the sorted milliseconds of requests that differ, so that no answer is remembered."""
     found: list[float] = []
@@ -380,6 +438,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], metavar="ROW")
     parser.add_argument("--entities", type=int, default=100_000)
+    parser.add_argument(
+        "--instances", type=int, default=200_000, help="instances of the history (10,000,000)"
+    )
     parser.add_argument("--seconds", type=int, default=5)
     chosen = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})  # the broker has its core for itself
@@ -389,7 +450,9 @@ def main() -> None:
         workdir = Path(directory)
         command = [sys.executable, "-m", "bench.broker", str(port), str(workdir / "data")]
         with process(command, url + "/health") as broker:
-            bench = Bench(url, broker.pid, chosen.seconds, chosen.entities, workdir)
+            bench = Bench(
+                url, broker.pid, chosen.seconds, chosen.entities, chosen.instances, workdir
+            )
             print("| shape | reached | at least | |\n| --- | --- | --- | --- |")
             memory = resident_mib(broker.pid)
             bench.row("idle memory", f"{memory:.0f} MiB", "100 MiB", met=memory <= 100)

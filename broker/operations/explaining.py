@@ -60,32 +60,44 @@ async def explain_subscription(
     answer["status"] = status
     if entry.problem:
         answer["problem"] = entry.problem
-    candidates: list[Candidate] = []
     if compiled is not None:
         shown = served(broker, entry, ld_context, sys_attrs=False)
-        found = broker.matcher.candidates(tenant, compiled)
-        candidates = [one for one in found if entity_id in (None, one.event.entity_id)]
-        stored = None if entity_id is None else await broker.entities.get(tenant, entity_id)
-        present = [] if stored is None else [stored.entity]
-        explained = Explained(
-            entry.subscription,
-            shown,
-            compiled,
-            await _looked_at(broker, entry),
-            await _linked(broker, tenant, compiled, [*map(_entity, candidates), *present]),
-        )
-        if compiled.periodic is None:
-            answer["changes"] = [explain_change(explained, one) for one in candidates]
-        else:
-            answer["period"] = await _period(broker, entry, explained, compiled.periodic)
-        if entity_id is not None:
-            answer["entity"] = _present(broker, entity_id, present, explained)
-    ids = [one.notification for one in candidates if one.notification is not None]
+        answer |= await _matched(broker, entry, compiled, shown, entity_id)
+    changes = [change for change in answer.get("changes", ()) if change["notified"]]
+    ids = [change["notificationId"] for change in changes]
     standing = await broker.outbox.standing(tenant, subscription_id, ids)
-    for change in answer.get("changes", ()):
-        if change["notified"]:
-            change["delivery"] = standing.places.get(change["notificationId"], "settled")
+    for change in changes:
+        change["delivery"] = standing.places.get(change["notificationId"], "settled")
     return answer | {"delivery": _delivery(broker, entry, standing)}
+
+
+async def _matched(
+    broker: Broker,
+    entry: Entry,
+    compiled: CompiledSubscription,
+    shown: Mapping[str, Any],
+    entity_id: Iri | None,
+) -> dict[str, Any]:
+    """Tell what became of the last changes or what is due at the interval, and of an entity."""
+    found = broker.matcher.candidates(entry.tenant, compiled)
+    candidates = [one for one in found if entity_id in (None, one.event.entity_id)]
+    stored = None if entity_id is None else await broker.entities.get(entry.tenant, entity_id)
+    present = [] if stored is None else [stored.entity]
+    explained = Explained(
+        entry.subscription,
+        shown,
+        compiled,
+        await _looked_at(broker, entry),
+        await _linked(broker, entry.tenant, compiled, [*map(_entity, candidates), *present]),
+    )
+    told: dict[str, Any] = {}
+    if compiled.periodic is None:
+        told["changes"] = [explain_change(explained, one) for one in candidates]
+    else:
+        told["period"] = await _period(broker, entry, explained, compiled.periodic)
+    if entity_id is not None:
+        told["entity"] = _present(broker, entity_id, present, explained)
+    return told
 
 
 def _present(

@@ -9,7 +9,7 @@ one that begins with what it had in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from broker.store.interface import Delivery, Outbox
 from broker.subscriptions.lane import Budget, Lane, Strand
@@ -45,6 +45,7 @@ class Intake:
         self._policy = policy
         self._wake = wake
         self._behind: dict[int, Entry] = {}
+        self._left_to = 0
         self._has_read_all = False
         for entry in registry:
             self._fall_behind(entry, 0)
@@ -89,8 +90,8 @@ class Intake:
             is_full = lane is not None and not lane.is_half_empty
             entry.backlog.closed = is_full or entry.backlog.leaving > 0
         after = min((entry.backlog.after or 0 for entry in self._open()), default=0)
-        while self._open() or not self._has_read_all:
-            committed = max((e.backlog.left_to for e in self._behind.values()), default=0)
+        while any(self._open()) or not self._has_read_all:
+            committed = self._left_to  # what was left up to here is among what is read now
             async with self._settlement.lock:
                 page = await outbox.pending(after=after, limit=self._policy.page)
                 for row in page:
@@ -164,16 +165,17 @@ class Intake:
         """Note that a notification stays in the outbox for now."""
         lane.is_wanted = True
         entry.backlog.left_to = max(entry.backlog.left_to, row.sequence)
+        self._left_to = max(self._left_to, row.sequence)
         if entry.backlog.after is None:
             self._fall_behind(entry, row.sequence - 1)
 
-    def _open(self) -> list[Entry]:
-        """List the subscriptions that the present reading still brings forward."""
-        return [entry for entry in self._behind.values() if not entry.backlog.closed]
+    def _open(self) -> Iterator[Entry]:
+        """Yield the subscriptions that the present reading still brings forward."""
+        return (entry for entry in self._behind.values() if not entry.backlog.closed)
 
     def _catch_up(self, seen: int) -> None:
         """End the backlogs of which all up to a sequence was read."""
-        for entry in self._open():
+        for entry in list(self._open()):
             if entry.backlog.left_to <= seen:
                 entry.backlog.after = None
                 del self._behind[id(entry)]

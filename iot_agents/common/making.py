@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iot_agents.common.counters import Counters
@@ -23,10 +23,12 @@ class Made:
     Attributes:
         entities: normalized, with short names, each id once.
         refused: why other entities of the payload must not be written.
+        left_out: which attributes could not be made, and why.
     """
 
     entities: Sequence[Entity] = ()
     refused: Sequence[str] = ()
+    left_out: Sequence[str] = ()
 
 
 class Maker:
@@ -55,9 +57,10 @@ class Maker:
             entities = apply(mapping, payload, device, drops=drops, decoded=decoded)
         except MappingError as error:
             return Made(refused=(str(error),))
-        for drop in drops:
-            self._warn("%s: %s left out: %s", who, drop.field, drop.reason)
-        return self._checked(merged(entities), who)
+        left_out = [f"{drop.field} left out: {drop.reason}" for drop in drops]
+        for text in left_out:
+            self._warn("%s: %s", who, text)
+        return replace(self._checked(merged(entities), who), left_out=left_out)
 
     def _checked(self, entities: Sequence[Entity], who: str) -> Made:
         good: list[Entity] = []

@@ -217,6 +217,9 @@ class MqttSource:
             group.create_task(self._acknowledge(connection, accepted), name="mqtt-acknowledge")
             while True:
                 for number, message in enumerate(await connection.arrived(), 1):
+                    if message.packet_id and connection.lost:
+                        # It comes again when we are back, and would be taken twice.
+                        continue
                     ticket = await self._accept(message.topic, message.payload)
                     await accepted.put((message.packet_id, ticket))
                     if not number % _TURN:

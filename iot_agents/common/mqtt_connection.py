@@ -89,6 +89,11 @@ class Connection(asyncio.Protocol):
         self._next_look: asyncio.TimerHandle | None = None
         self._skip = 0
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended, so that nothing can be acknowledged any more."""
+        return self._error is not None
+
     async def arrived(self) -> deque[Message]:
         """Return all messages that have come and were not returned before, at least one.
 

@@ -33,6 +33,7 @@ from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
 from iot_agents.common.replays import Replays
 from iot_agents.common.spool import Entry, Spool, SpoolFull
+from iot_agents.common.vitals import Pulse
 from iot_agents.common.waiting_room import Kind, Waiting, WaitingRoom, Who
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Pipeline:
         counters: Counters,
         clock: Callable[[], datetime],
         codecs: Codecs | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self._registry = registry
         self._plans = Plans(mappings, codecs or Codecs())
@@ -69,6 +71,7 @@ class Pipeline:
         self._outlets = outlets
         self._counters = counters
         self._clock = clock
+        self._pulse = pulse
         self.replays = Replays(outlets.waiting, self._find_way)
         """What lets measures out of the waiting room."""
 
@@ -106,6 +109,8 @@ class Pipeline:
                     raise
 
     async def _find_way(self, measure: Measure, known: Known) -> Ticket:
+        if self._pulse is not None and not measure.waited:
+            self._pulse.seen(known, measure)
         try:
             return await self._take(measure, known)
         except SpoolFull:
@@ -115,8 +120,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - one measure must not stop the others
             _log.exception("device %s: unexpected error", measure.device_id)
             reason = f"unexpected error: {error!r}"
-        tenant = known.device.service
-        return self.reject(measure.device_id, measure.raw, reason, tenant=tenant)
+        return self.reject(measure.device_id, measure.raw, reason, known=known)
 
     async def resume(self) -> None:
         """Let out what waits of devices that were provisioned while the process was down."""
@@ -141,8 +145,16 @@ class Pipeline:
         known = await self._registry.recognize(Caller(who.device_id, who.apikey))
         return await self.replays.let_out(who, known, unknown_only=unknown_only)
 
-    def reject(self, device: str, raw: bytes, reason: str, *, tenant: str = "") -> Ticket:
-        """Put a message that cannot be used among the dead letters."""
+    def reject(self, device: str, raw: bytes, reason: str, *, known: Known | None = None) -> Ticket:
+        """Put a message that cannot be used among the dead letters.
+
+        Args:
+            device: what it calls itself, as far as the message tells.
+            known: the device, where it has been recognized.
+        """
+        if self._pulse is not None:
+            self._pulse.failed(known or device, reason)
+        tenant = "" if known is None else known.device.service
         self._counters.rejected += 1
         _log.warning("device %s: message rejected: %s", device or "unknown", reason)
         letter = DeadLetter(tenant, device, self._now(), "measure", reason, raw)
@@ -189,13 +201,15 @@ class Pipeline:
 
     def _put(self, measure: Measure, known: Known, plan: Plan, made: Made) -> Ticket:
         who, tenant = measure.device_id, known.device.service
+        if made.left_out and self._pulse is not None:
+            self._pulse.failed(known, "; ".join(made.left_out))
         due = self._constants.due(known)
         entities = self._with_radio(made.entities, plan, measure)
         entities = self._with_constants(entities, plan, measure, due=due)
         refused = "; ".join(made.refused)
         if refused:
             # Before the entry, so that it is on disk when the entry is.
-            rejection = self.reject(who, measure.raw, refused, tenant=tenant)
+            rejection = self.reject(who, measure.raw, refused, known=known)
             if not entities:
                 return rejection
         if not entities:

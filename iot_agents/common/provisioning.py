@@ -9,6 +9,7 @@ one of the same id. Secrets of brokers (`token`, `trust`) are taken and not kept
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +36,8 @@ from iot_agents.common.provisioning_requests import (
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import Known, Selection
 from iot_agents.common.service_group import ServiceGroup
+from iot_agents.common.vitals import Vitals
+from iot_agents.common.vitals import shown as shown_vital
 
 _READ_ONLY: Final = SET_BY_US | {"autoprovision"}
 _DEVICE_MEMBERS: Final = (
@@ -52,9 +55,15 @@ class _Gone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Provisioning:
     """The handlers, bound to a registry."""
 
-    def __init__(self, registry: Registry, checks: Checks) -> None:
+    def __init__(self, registry: Registry, checks: Checks, vitals: Vitals | None = None) -> None:
+        """Bind the handlers.
+
+        Args:
+            vitals: tells how devices get on; without it nobody asks.
+        """
         self._registry = registry
         self._checks = checks
+        self._vitals = vitals
 
     def app(self) -> web.Application:
         """Return the application to mount under `/iot`."""
@@ -133,8 +142,8 @@ class Provisioning:
     async def list_devices(self, request: web.Request) -> web.Response:
         """Return a page of the devices of a service path.
 
-        `entity`, `apikey` and `entity_type` select; the `protocol` and `detailed` of other agents'
-        clients change nothing.
+        `entity`, `apikey` and `entity_type` select; `detailed=on` adds how each gets on; the
+        `protocol` of other agents' clients changes nothing.
         """
         place, page, query = place_of(request), page_of(request), request.query
         selection = Selection(
@@ -147,11 +156,16 @@ class Provisioning:
         count, devices = await self._registry.devices(
             selection, limit=page.limit, offset=page.offset
         )
-        return web.json_response({"count": count, "devices": [shown(each) for each in devices]})
+        detailed = query.get("detailed", "").lower() in ("on", "true")
+        states = await self._states(devices) if detailed else [{} for _ in devices]
+        documents = [{**shown(each), **state} for each, state in zip(devices, states, strict=True)]
+        return web.json_response({"count": count, "devices": documents})
 
     async def show_device(self, request: web.Request) -> web.Response:
-        """Return one device."""
-        return web.json_response(shown(await self._device(request)))
+        """Return one device, with how it gets on in the extension member `state`."""
+        known = await self._device(request)
+        (state,) = await self._states([known])
+        return web.json_response({**shown(known), **state})
 
     async def update_device(self, request: web.Request) -> web.Response:
         """Replace some members of a device."""
@@ -163,6 +177,8 @@ class Provisioning:
             raise WrongSyntax(f"device: unknown member {min(unknown)!r:.80}")
         new = self._checks.device({**document_of(old), **changes}, place_of(request), "device")
         await self._registry.update_device(old, new)
+        if "lastMeasure" in changes and self._vitals is not None:
+            await self._vitals.forget_measure(new)
         return web.Response(status=204)
 
     async def delete_device(self, request: web.Request) -> web.Response:
@@ -185,6 +201,12 @@ class Provisioning:
             ]
         )
         return web.Response(status=204)
+
+    async def _states(self, devices: Sequence[Known]) -> Sequence[dict[str, Any]]:
+        if self._vitals is None:
+            return [{} for _ in devices]
+        vitals = await self._vitals.of([known.device for known in devices])
+        return [shown_vital(vital) for vital in vitals]
 
     async def _device(self, request: web.Request) -> Known:
         place = place_of(request)

@@ -52,8 +52,15 @@ def check_rules(provisioned: Provisioned, where: str, *, relaxed: bool = False) 
         raise WrongExpressionType(f"{where}.expressionLanguage: {language!r:.80} is not jexl")
     if provisioned.timezone:
         _check_zone(provisioned.timezone, f"{where}.timezone")
+    _check_interval(provisioned.internal("rigel"), f"{where}.internal_attributes.rigel")
     if isinstance(provisioned, ServiceGroup) and provisioned.cb_host:
         _check_url(provisioned.cb_host, f"{where}.cbHost")
+
+
+def _check_interval(rigel: Mapping[str, Any], where: str) -> None:
+    interval = rigel.get("expectedInterval", 1)
+    if isinstance(interval, bool) or not isinstance(interval, int | float) or interval <= 0:
+        raise WrongSyntax(f"{where}.expectedInterval: {interval!r:.80} is no number of seconds")
 
 
 def _check_attribute(attribute: Attribute, where: str, *, relaxed: bool) -> None:

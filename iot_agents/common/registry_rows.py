@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -38,16 +38,27 @@ MIGRATIONS = (
     CREATE TABLE version (number INTEGER NOT NULL);
     INSERT INTO version VALUES (0)
     """,
+    """
+    CREATE TABLE vital (
+        service TEXT NOT NULL, service_path TEXT NOT NULL, apikey TEXT NOT NULL,
+        device_id TEXT NOT NULL, agent TEXT NOT NULL, seen REAL, lag REAL,
+        measures INTEGER NOT NULL, errors INTEGER NOT NULL, failed REAL, error TEXT NOT NULL,
+        measure BLOB, measured REAL, every REAL, due REAL, silent INTEGER NOT NULL,
+        PRIMARY KEY (service, service_path, apikey, device_id)) WITHOUT ROWID;
+    CREATE INDEX vital_by_due ON vital (agent, due) WHERE due IS NOT NULL AND silent = 0;
+    CREATE TABLE heartbeat (agent TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID
+    """,
 )
 
 _LONGEST_ID = 1000
+_IDENTITY = " WHERE service = ? AND service_path = ? AND apikey = ? AND device_id = ?"
 
-_decode_device = msgspec.json.Decoder(Device).decode
+decode_device: Final = msgspec.json.Decoder(Device).decode
 _decode_group = msgspec.json.Decoder(ServiceGroup).decode
 
 
 def _decoded_devices(rows: Iterable[tuple[bytes]]) -> list[Device]:
-    return [_decode_device(document) for (document,) in rows]
+    return [decode_device(document) for (document,) in rows]
 
 
 def _decoded_groups(rows: Iterable[tuple[bytes]]) -> list[ServiceGroup]:
@@ -100,6 +111,14 @@ def version(connection: sqlite3.Connection) -> int:
     return int(found)
 
 
+def generation(connection: sqlite3.Connection) -> int:
+    """Return a number that is another one also after a group has taken in a device."""
+    (found,) = connection.execute(
+        "SELECT number + (SELECT coalesce(max(seq), 0) FROM device) FROM version"
+    ).fetchone()
+    return int(found)
+
+
 def changed(connection: sqlite3.Connection) -> None:
     """Let all who share the file know that what they remember may be wrong."""
     connection.execute("UPDATE version SET number = number + 1")
@@ -133,17 +152,6 @@ def _group_of(
     return groups[0] if groups and (key or len(groups) == 1) else None
 
 
-def group_of_key(
-    connection: sqlite3.Connection, *, apikey: str, resource: str
-) -> ServiceGroup | None:
-    """Return the group of an apikey: of the resource if there is one, otherwise the oldest."""
-    found = connection.execute(
-        "SELECT document FROM service_group WHERE apikey = ? ORDER BY resource != ?, seq",
-        (apikey, resource),
-    ).fetchone()
-    return None if found is None else _decode_group(found[0])
-
-
 def is_lent(connection: sqlite3.Connection, device: Device, apikey: str) -> bool:
     """Tell whether a device without an apikey has this one of a group of its service and path."""
     found = connection.execute(
@@ -151,6 +159,28 @@ def is_lent(connection: sqlite3.Connection, device: Device, apikey: str) -> bool
         (device.service, device.service_path, apikey),
     ).fetchone()
     return not device.apikey and found is not None
+
+
+def commanding_groups(connection: sqlite3.Connection) -> list[ServiceGroup]:
+    """Return the groups that have commands."""
+    groups = _decoded_groups(connection.execute("SELECT document FROM service_group ORDER BY seq"))
+    return [group for group in groups if group.commands]
+
+
+def commanded(connection: sqlite3.Connection, *, after: int, limit: int) -> tuple[int, list[Known]]:
+    """Return devices that have commands, of those numbered above `after`.
+
+    Returns:
+        The number to go on after, 0 when these were the last; and the devices.
+    """
+    rows = connection.execute(
+        "SELECT seq, document FROM device WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+    ).fetchall()
+    found = [known(connection, decode_device(document)) for _, document in rows]
+    return (
+        rows[-1][0] if len(rows) == limit else 0,
+        [each for each in found if each.in_force["commands"]],
+    )
 
 
 def devices_of_hardware(connection: sqlite3.Connection, hardware_id: str) -> list[Device]:
@@ -215,17 +245,16 @@ def update_device(connection: sqlite3.Connection, *, old: Device, new: Device) -
             " WHERE service = ? AND service_path = ? AND apikey = ? AND device_id = ?",
             (new.apikey, new.hardware_id, msgspec.json.encode(new), *old.identity),
         )
+        connection.execute(f"UPDATE vital SET apikey = ?{_IDENTITY}", (new.apikey, *old.identity))  # noqa: S608 - no input
     except sqlite3.IntegrityError as error:
         raise DuplicateDeviceId(f"device {new.device_id!r:.80} has that apikey already") from error
 
 
 def delete_devices(connection: sqlite3.Connection, *, devices: Sequence[Device]) -> None:
     """Remove devices."""
-    connection.executemany(
-        "DELETE FROM device"
-        " WHERE service = ? AND service_path = ? AND apikey = ? AND device_id = ?",
-        [device.identity for device in devices],
-    )
+    identities = [device.identity for device in devices]
+    for table in ("device", "vital"):
+        connection.executemany(f"DELETE FROM {table}{_IDENTITY}", identities)  # noqa: S608 - no input
 
 
 def device(
@@ -321,9 +350,9 @@ def delete_group(connection: sqlite3.Connection, *, group: ServiceGroup, devices
     connection.execute(
         "DELETE FROM service_group WHERE resource = ? AND apikey = ?", group.identity
     )
-    if devices:
+    for table in ("device", "vital") if devices else ():
         connection.execute(
-            "DELETE FROM device WHERE service = ? AND service_path = ? AND apikey = ?",
+            f"DELETE FROM {table} WHERE service = ? AND service_path = ? AND apikey = ?",  # noqa: S608 - no input
             (group.service, group.subservice, group.apikey),
         )
 

@@ -285,8 +285,8 @@ class Spool:
         """Return what was remembered under a key."""
         return await self._database.submit(partial(_state, key=key))
 
-    async def states(self, prefix: str) -> Sequence[bytes]:
-        """Return what was remembered under the keys that begin with a prefix, by key."""
+    async def states(self, prefix: str) -> Mapping[str, bytes]:
+        """Return what was remembered under the keys that begin with a text."""
         return await self._database.submit(partial(_states, prefix=prefix))
 
     def _release(self, count: int) -> None:
@@ -406,9 +406,8 @@ def _state(connection: sqlite3.Connection, *, key: str) -> bytes | None:
     return None if found is None else bytes(found[0])
 
 
-def _states(connection: sqlite3.Connection, *, prefix: str) -> list[bytes]:
+def _states(connection: sqlite3.Connection, *, prefix: str) -> dict[str, bytes]:
     found = connection.execute(
-        "SELECT value FROM state WHERE key >= ? AND substr(key, 1, ?) = ? ORDER BY key",
-        (prefix, len(prefix), prefix),
+        "SELECT key, value FROM state WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
     )
-    return [bytes(value) for (value,) in found]
+    return {key: bytes(value) for key, value in found}

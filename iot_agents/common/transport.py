@@ -105,6 +105,7 @@ class Sender:
         self._clock = clock
         self._pace = pace or Pace()
         self._window = Window()
+        self._most = max(_WINDOW, 4 * self._pace.batch)
         self._wake = asyncio.Event()
         self._more = True
         self._sending = 0
@@ -146,7 +147,7 @@ class Sender:
             self._wake.set()
 
     async def _fill(self) -> None:
-        room = _WINDOW - len(self._window)
+        room = self._most - len(self._window)
         if not self._more or room < self._pace.batch:
             return
         self._more = False

@@ -92,7 +92,8 @@ class Ledger:
     async def known(self, kind: str, party: tuple[str, str]) -> Sequence[Kept]:
         """Return all objects of a kind that a party has."""
         prefix = place(kind, party, "").key
-        return [msgspec.json.decode(v, type=Kept) for v in await self._spool.states(prefix)]
+        found = await self._spool.states(prefix)
+        return [msgspec.json.decode(value, type=Kept) for value in found.values()]
 
     def make(self, kind: str, document: Document, who: str) -> Made:
         """Return the entities of an object, by the mapping for its kind.

@@ -16,6 +16,7 @@ from iot_agents.common.backoff import Backoff
 from iot_agents.common.embedded_mqtt import embedded_broker
 from iot_agents.common.measure import Outcome, Ticket
 from iot_agents.common.mqtt_client import MqttOptions, MqttSource, NotPublished
+from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto, mosquitto, needs_mosquitto
 
 QUICK = Backoff(first=0.01, limit=0.1)
@@ -219,6 +220,26 @@ async def test_what_comes_without_flow_control_and_finds_no_room_is_counted(
         await disk.took(10 - disk.drops)
 
         assert disk.drops + len(disk.payloads) == 10
+
+
+@needs_mosquitto
+async def test_what_waits_when_the_connection_is_lost_is_taken_once(server: Mosquitto) -> None:
+    disk = Disk()
+    disk.open.clear()
+    async with source(options(server.url), disk) as running:
+        connection = running._connected
+        assert connection is not None
+        async with publisher(server.url) as client:
+            for number in range(20):
+                await client.publish("up/1", str(number), qos=1)
+        await server.stop()
+        await eventually(lambda: connection.lost)
+        disk.open.set()
+        await server.start()
+
+        # The first one was being taken, and its acknowledgement had nowhere to go.
+        taken = await disk.took(21)
+        assert sorted(taken[1:], key=int) == [str(number).encode() for number in range(20)]
 
 
 @needs_mosquitto

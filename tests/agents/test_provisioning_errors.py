@@ -93,6 +93,10 @@ CASES: dict[str, tuple[str, str, Any, str, int, str]] = {
     "unknown command mode": (
         "POST", "groups", group(cmdMode="fast"), "WRONG_SYNTAX", 400, "cmdMode",
     ),
+    "interval": (
+        "POST", "devices", device(internal_attributes={"rigel": {"expectedInterval": 0}}),
+        "WRONG_SYNTAX", 400, "rigel.expectedInterval: 0",
+    ),
     "broker that is no URL": (
         "POST", "groups", group(cbHost="ftp://x"), "WRONG_SYNTAX", 400, "cbHost",
     ),

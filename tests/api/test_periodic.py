@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 
 from broker.core.identifiers import DEFAULT_TENANT
-from broker.core.timestamps import parse_timestamp
+from broker.core.timestamps import instant_key, parse_timestamp
 from broker.subscriptions.registry import Entry
 from broker.subscriptions.scheduler import Scheduler
 from tests.support.clock import Clock
@@ -151,3 +154,32 @@ async def test_periodic_notifications_arrive_as_others_do(tmp_path: Path) -> Non
 
     assert len({one.id for one in found}) == len(found)
     assert all(one.entities[0]["id"] == road(1) for one in found)
+
+
+async def test_p14_a_day_with_restarts_and_late_looks_neither_drifts_nor_doubles(
+    tmp_path: Path,
+) -> None:
+    random = Random(14)  # noqa: S311 - repeatable, not secret
+    interval, passed, used = 600, 0.0, set()
+    async with opened(tmp_path) as broker:
+        entry, clock = await subscribed(broker)
+        await broker.update(entry, {"timeInterval": interval})
+        await broker.drive(1, 30)
+        created = clock.now
+    while passed < 86_400:
+        async with opened(tmp_path) as broker:
+            made = scheduler(broker, clock)
+            for _ in range(10):
+                passed += random.uniform(1, 1000)
+                clock.now = created + timedelta(seconds=passed)
+                await made.make_due()
+                used.add(int(passed // interval))
+            (entry,) = broker.registry
+            told = await broker.waiting()
+
+        last = instant_key(str(entry.delivery.last_period))
+        assert last == pytest.approx(
+            instant_key(str(entry.subscription.created_at)) + passed // interval * interval,
+            abs=0.01,
+        )
+        assert told == len(used - {0})

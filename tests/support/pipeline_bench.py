@@ -17,6 +17,7 @@ from iot_agents.common.mapping.model import Mappings, Source
 from iot_agents.common.measure import Measure
 from iot_agents.common.pipeline import Pipeline
 from iot_agents.common.registry import Registry
+from iot_agents.common.vitals import Pulse, Vitals
 from iot_agents.settings import Settings
 from smart_data_models.catalogue import Catalogue
 from smart_data_models.validator import Mode, Validator
@@ -32,6 +33,8 @@ class Bench:
         self.agent = agent
         self.registry = registry
         self.now = START
+        spools = {agent.name: agent.spool}
+        self.vitals = Vitals(registry, spools, clock=lambda: self.now, interval=1.0)
         self.pipeline = self.with_mappings(Mappings())
 
     def with_mappings(self, mappings: Mappings, mode: Mode = Mode.WARN) -> Pipeline:
@@ -43,12 +46,17 @@ class Bench:
             self.agent.outlets,
             counters=self.agent.counters,
             clock=lambda: self.now,
+            pulse=Pulse(self.vitals, self.agent.name),
         )
         return self.pipeline
 
     async def spooled(self) -> list[str]:
         """Return the bodies in the spool."""
         return [row.body.decode() for row in await self.agent.spool.load(0, 100)]
+
+    def pass_seconds(self, seconds: float) -> None:
+        """Let time go by."""
+        self.now += timedelta(seconds=seconds)
 
     async def reasons(self) -> list[str]:
         """Return why measures are among the dead letters."""

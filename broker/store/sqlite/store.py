@@ -12,12 +12,13 @@ from broker.store.interface import Commit, Matcher
 from broker.store.sqlite.cache import EntityCache
 from broker.store.sqlite.connection import Writer, open_file
 from broker.store.sqlite.documents import SqliteDocuments
-from broker.store.sqlite.entities import EntityTransaction, SqliteEntities
+from broker.store.sqlite.entities import SqliteEntities
 from broker.store.sqlite.outbox import OutboxRows, SqliteOutbox
 from broker.store.sqlite.pages import PageCache
 from broker.store.sqlite.streams import SqliteStreams
 from broker.store.sqlite.subscriptions import SqliteSubscriptions
 from broker.store.sqlite.temporal import SqliteTemporal
+from broker.store.sqlite.transaction import EntityTransaction
 
 
 @dataclass(frozen=True, slots=True)

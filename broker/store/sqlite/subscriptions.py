@@ -12,7 +12,7 @@ from broker.core.errors import AlreadyExists, ResourceNotFound
 from broker.core.identifiers import Iri, Tenant
 from broker.store.interface import Matcher
 from broker.store.sqlite.connection import Readers, Writer
-from broker.store.sqlite.entities import EntityTransaction
+from broker.store.sqlite.transaction import EntityTransaction
 
 
 class SqliteSubscriptions:

@@ -17,7 +17,6 @@ from broker.core.query.entity_query import EntityQuery
 from broker.core.timestamps import format_timestamp
 from broker.store.interface import EntityPage, StoredEntity
 from broker.store.sqlite.connection import Readers, Writer
-from broker.store.sqlite.entities import EntityTransaction
 from broker.store.sqlite.history import COLUMNS, Key, read_instance
 from broker.store.sqlite.history_changes import (
     EVER,
@@ -33,6 +32,7 @@ from broker.store.sqlite.history_search import Candidates, Search
 from broker.store.sqlite.history_states import States
 from broker.store.sqlite.history_window import Window, series_of_entity
 from broker.store.sqlite.q_sql import bounded
+from broker.store.sqlite.transaction import EntityTransaction
 from broker.store.temporal import EvolutionPage, Retention, TemporalSelection
 
 R = TypeVar("R")
@@ -85,8 +85,7 @@ class SqliteTemporal:
             search = Search(connection, terms, number, query, selection)
             found = list(islice(search, offset, offset + limit + 1))
             page = found[:limit]
-            answer = Answer(connection, names, selection, [past for past, _ in page])
-            return answer.page(more=len(found) > limit, filters=[meant for _, meant in page])
+            return Answer(connection, names, selection, page).page(more=len(found) > limit)
 
         return await self._read(tenant, read)
 
@@ -168,7 +167,8 @@ class SqliteTemporal:
 
     async def _remove(self, seq: int, series: Sequence[int]) -> None:
         for one in series:
-            while await self._write(partial(_remove_before, overdue=Overdue(seq, one, EVER))):
+            remove = partial(_remove_before, overdue=Overdue(seq, one, EVER), most=STEP)
+            while await self._write(remove):
                 pass
 
     async def modify_instance(
@@ -321,7 +321,7 @@ class SqliteTemporal:
         return format_timestamp(self._clock())
 
 
-def _remove_before(changes: Changes, overdue: Overdue, most: int = STEP) -> int:
+def _remove_before(changes: Changes, overdue: Overdue, most: int) -> int:
     return changes.remove_before(*overdue, most)
 
 

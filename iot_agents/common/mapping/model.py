@@ -184,7 +184,7 @@ def members_and_device(payload: Any, device: Dict[str, Any] | None) -> Scope:
     return scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Mapping:
     """A loaded mapping.
 

@@ -108,6 +108,10 @@ def test_the_entities_of_an_example_keep_to_their_models(
         ("waste bins", "WasteContainer"),
         ("weather", "WeatherObserved"),
         ("traffic", "TrafficFlowObserved"),
+        ("traffic lights", "TrafficSignal"),
+        ("message signs", "VariableMessageSign"),
+        ("cameras", "Camera"),
+        ("call points", "EmergencyCallPoint"),
     ],
 )
 def test_there_is_a_mapping_for_each_kind_of_device(kind: str, entity_type: str) -> None:
