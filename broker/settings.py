@@ -30,14 +30,12 @@ class Settings:
         default=10_485_760, metadata=_doc("Largest request body taken, in bytes.")
     )
     default_instances: int = field(
-        default=30,
+        default=15,
         metadata=_doc(
-            "Past instances served for each entity of an answer, unless asked otherwise."
+            "Past instances served of each attribute in one answer, unless asked otherwise."
         ),
     )
-    max_instances: int = field(
-        default=10_000, metadata=_doc("Largest `instances`, and most rows of one import.")
-    )
+    max_instances: int = field(default=10_000, metadata=_doc("Largest `instances` of a request."))
     max_limit: int = field(default=1000, metadata=_doc("Largest `limit` of a page."))
     default_limit: int = field(default=20, metadata=_doc("`limit` of a page when none is given."))
     max_batch: int = field(default=1000, metadata=_doc("Most entities in one batch operation."))

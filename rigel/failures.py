@@ -14,7 +14,6 @@ from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
 from rigel.devices import AgentsRefused
-from rigel.history import NotImportable
 from rigel.mappings import Misused
 from rigel.ports import PortTaken
 from rigel.subscriptions import SubscriptionNotNamed
@@ -33,7 +32,6 @@ _EXPLAINED: Final = (
     NeverTrue,
     NewerFile,
     NewerSchema,
-    NotImportable,
     NotOurs,
     NotProvisioned,
     OSError,

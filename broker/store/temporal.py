@@ -29,14 +29,14 @@ class TemporalSelection:
         attributes: only these; None is all.
         omitted: all but these.
         dataset_ids: only instances of these datasets, `@none` for the default one; None is all.
-        instances: how many may be served for each entity of an answer, on average.
+        instances: how many may be served of each series of an answer.
     """
 
     window: TemporalQuery
     attributes: frozenset[Iri] | None = None
     omitted: frozenset[Iri] = frozenset()
     dataset_ids: frozenset[str] | None = None
-    instances: int = 30
+    instances: int = 15
 
 
 @dataclass(frozen=True, slots=True)
