@@ -104,7 +104,8 @@ class Changes:
             for place, instance in enumerate(instances):
                 dataset = instance.get("datasetId", DEFAULT_INSTANCE)
                 series = history.series_of(self._terms, self._cursor, attribute, dataset)
-                rows.append(_row(seq, series, instance, now, self._free(seq, series, now) + place))
+                n = 0 if "observedAt" in instance else self._free(seq, series, now) + place
+                rows.append(_row(seq, series, instance, now, n))
         series = history.series_of(self._terms, self._cursor, history.SCOPE, DEFAULT_INSTANCE)
         for place, instance in enumerate(evolution.get("scope", ())):
             timed = {"observedAt": format_timestamp(moments.moment_of(now)), **instance}
@@ -170,7 +171,7 @@ class Changes:
         )
         if not new_form & (OBSERVED | DELETED):
             at, n, new_form = key.at, key.n, form & ~DELETED
-        if at != key.at or n != key.n:
+        if history.instance_id(Key(seq, series, at, n, created - at)) != instance_id:
             marked = {**instance, "instanceId": instance_id}
             value, rest = history.content(marked, new_form)
         written = (seq, series, at, n, new_form, created - at, now, value, rest)
