@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -54,12 +54,9 @@ from iot_agents.mqtt.http_transport import HttpTransport
 from iot_agents.mqtt.reception import Reception
 from iot_agents.mqtt.settings import MqttSettings
 from iot_agents.mqtt.transport import MqttTransport
-from iot_agents.ocpi.front import Front, Letters
 from iot_agents.ocpi.ledger import Ledger
-from iot_agents.ocpi.locations import Locations
-from iot_agents.ocpi.objects import Objects
-from iot_agents.ocpi.receiver import Receiver, Shelves
 from iot_agents.ocpi.settings import OcpiSettings
+from iot_agents.ocpi.transport import OcpiTransport
 from iot_agents.settings import Settings
 from smart_data_models.catalogue import Catalogue
 from smart_data_models.validator import Mode, Validator
@@ -126,6 +123,7 @@ async def serve(
     Raises:
         InvalidMapping: a mapping file is wrong.
         InvalidToken: an OCPI token is malformed.
+        InvalidParties: the file of OCPI parties is wrong.
         ValueError: a setting is wrong.
         OSError: a port is taken, or a file cannot be opened.
     """
@@ -141,14 +139,17 @@ async def serve(
             parts = _Parts.of(settings, clock, sandbox, registry, client_of, egress)
             async with (
                 _opened(settings, roles, client_of, clock) as agents,
+                nullcontext(_ocpi(parts, agents[OCPI]) if OCPI in agents else None) as ocpi,
                 _vitals(parts, agents) as vitals,
                 asyncio.TaskGroup() as group,
                 _tasks(group, _standing(agents, vitals)) as start,
                 _south(parts, agents, vitals, start) as south,
-                _http(settings, settings.port, _app(parts, agents, south)) as url,
+                _http(settings, settings.port, _app(parts, agents, south, ocpi)) as url,
                 _measures_http(settings, south) as http_url,
             ):
                 await _watch(parts, agents, south, url, start)
+                for name, task in () if ocpi is None else ocpi.tasks(url):
+                    start(name, task)
                 yield RunningAgents(url, south.link.url, agents, http_url)
 
 
@@ -419,7 +420,9 @@ def _egress_policy(settings: Settings) -> EgressPolicy:
     )
 
 
-def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Application:
+def _app(
+    parts: _Parts, agents: Mapping[str, Agent], south: _South, ocpi: OcpiTransport | None
+) -> web.Application:
     settings = parts.settings
     app = web.Application(
         client_max_size=settings.max_body, middlewares=[_until_commands_work(south)]
@@ -436,14 +439,14 @@ def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Appli
     app.add_subapp("/iot", provisioning)
     app.router.add_get("/version", inspection.about)
     app.add_routes(south.routes)
-    if OCPI in agents:
-        ocpi = OcpiSettings.of(settings)
-        app.add_subapp(ocpi.base_path, _ocpi(parts, ocpi, agents[OCPI]))
+    for path, subapp in () if ocpi is None else ocpi.apps():
+        app.add_subapp(path, subapp)
     app.add_routes(Health(agents, south.link.trouble).routes())
     return app
 
 
-def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Application:
+def _ocpi(parts: _Parts, agent: Agent) -> OcpiTransport:
+    settings = OcpiSettings.of(parts.settings)
     ledger = Ledger(
         agent.spool,
         parts.mappings,
@@ -452,11 +455,15 @@ def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Applicatio
         counters=agent.counters,
         clock=parts.clock,
     )
-    letters = Letters(agent.outlets.dead_letters, settings.tenant, parts.clock)
-    front = Front(
-        settings, settings.parties_of, letters, counters=agent.counters, clock=parts.clock
+    return OcpiTransport(
+        settings,
+        agent,
+        ledger,
+        parts.egress,
+        data_dir=parts.settings.data_dir,
+        clock=parts.clock,
+        backoff=Backoff(parts.settings.retry_first, parts.settings.retry_limit),
     )
-    return Receiver(Shelves(Locations(ledger), Objects(ledger)), front).app()
 
 
 def _until_commands_work(south: _South) -> Middleware:

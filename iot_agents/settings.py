@@ -235,10 +235,19 @@ class Settings:
     ocpi_base_path: str = field(
         default="/ocpi/receiver", metadata=_doc("Path of the OCPI receiver interfaces.")
     )
-    ocpi_public_url: str = field(
-        default="",
+    ocpi_parties_file: Path | None = field(
+        default=None,
         metadata=_doc(
-            "Root under which OCPI parties reach this process, such as https://city.example; empty"
-            " takes the one they used."
+            "YAML file of the OCPI parties to pull from and to register with, see the how-to."
         ),
+    )
+    ocpi_party: str = field(
+        default="",
+        metadata=_doc("Country code and party id that we register with, such as ES*CTY."),
+    )
+    ocpi_name: str = field(
+        default="Rigel", metadata=_doc("Name of the business that we register with.")
+    )
+    ocpi_role: Literal["NSP", "EMSP", "NAP", "HUB", "OTHER"] = field(
+        default="NSP", metadata=_doc("Role that we register with.")
     )

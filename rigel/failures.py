@@ -10,6 +10,7 @@ from broker.operations.retention import InvalidRetention
 from broker.store.sqlite.migrations import NewerSchema
 from iot_agents.common.database import NewerFile
 from iot_agents.common.mapping.model import InvalidMapping
+from iot_agents.ocpi.parties import InvalidParties
 from iot_agents.ocpi.settings import InvalidToken
 from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
@@ -27,6 +28,7 @@ _EXPLAINED: Final = (
     BrokerUnreachable,
     InvalidDefinition,
     InvalidMapping,
+    InvalidParties,
     InvalidRetention,
     InvalidToken,
     JournalUnusable,

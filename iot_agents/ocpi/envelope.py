@@ -29,6 +29,7 @@ class Status(IntEnum):
     INVALID_PARAMETERS = 2001
     UNKNOWN_LOCATION = 2003
     SERVER_ERROR = 3000
+    CLIENT_UNUSABLE = 3001
 
 
 class Refusal(Exception):

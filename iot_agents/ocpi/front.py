@@ -22,8 +22,9 @@ from iot_agents.common.measure import NotDurable
 from iot_agents.common.spool import SpoolFull
 from iot_agents.ocpi.envelope import Refusal, Status, respond
 from iot_agents.ocpi.model import Document, InvalidObject
+from iot_agents.ocpi.parties import Party
 from iot_agents.ocpi.parts import UnknownObject
-from iot_agents.ocpi.settings import OcpiSettings, Party
+from iot_agents.ocpi.settings import OcpiSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Callers = Callable[[str], frozenset[Party]]

@@ -11,7 +11,8 @@ it again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from iot_agents.ocpi.front import Front
 from iot_agents.ocpi.locations import Locations
 from iot_agents.ocpi.model import Document, InvalidObject
 from iot_agents.ocpi.objects import Name, Objects
+from iot_agents.ocpi.parties import Party
 from iot_agents.ocpi.parts import Address, UnknownObject
 from iot_agents.ocpi.versions import (
     CDRS,
@@ -52,7 +54,13 @@ class Shelves:
 class Receiver:
     """The handlers, bound to what they keep."""
 
-    def __init__(self, shelves: Shelves, front: Front) -> None:
+    def __init__(self, shelves: Shelves, front: Front, want: Callable[[Party, str], None]) -> None:
+        """Bind the handlers.
+
+        Args:
+            want: is told of a Location that a push names and nobody knows.
+        """
+        self._want = want
         self._locations = shelves.locations
         self._objects = shelves.objects
         self._front = front
@@ -61,7 +69,8 @@ class Receiver:
         """Return the application to mount under the base path."""
         app = web.Application(middlewares=[self._front.middleware])
         for version in VERSIONS.values():
-            _Routes(self._front, self._locations, self._objects, version).add_to(app.router)
+            routes = _Routes(self._front, self._locations, self._objects, version, self._want)
+            routes.add_to(app.router)
         return app
 
 
@@ -69,8 +78,14 @@ class _Routes:
     """The handlers of one version."""
 
     def __init__(
-        self, front: Front, locations: Locations, objects: Objects, version: Version
+        self,
+        front: Front,
+        locations: Locations,
+        objects: Objects,
+        version: Version,
+        want: Callable[[Party, str], None],
     ) -> None:
+        self._want = want
         self._front = front
         self._locations = locations
         self._objects = objects
@@ -100,13 +115,24 @@ class _Routes:
     async def _put_location(self, request: web.Request) -> web.Response:
         address = _address(request)
         document = self._part(await body(request), address)
-        created = await self._locations.put(address, document)
+        with self._wanting(address):
+            created = await self._locations.put(address, document)
         return self._taken(request, created=created)
 
     async def _patch_location(self, request: web.Request) -> web.Response:
         address = _address(request)
-        await self._locations.patch(address, self._part(await body(request), address))
+        changed = self._part(await body(request), address)
+        with self._wanting(address):
+            await self._locations.patch(address, changed)
         return self._taken(request)
+
+    @contextmanager
+    def _wanting(self, address: Address) -> Iterator[None]:
+        try:
+            yield
+        except UnknownObject:
+            self._want((address.country_code, address.party_id), address.location_id)
+            raise
 
     def _part(self, document: Document, address: Address) -> Document:
         if address.connector_id:

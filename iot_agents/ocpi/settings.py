@@ -7,17 +7,15 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from iot_agents.ocpi.parties import Entry, InvalidParties, Party, load_parties, party_named
 from iot_agents.settings import Settings
 
 _LINE = re.compile(r"([A-Za-z]{2})\*([A-Za-z0-9]{3})=(\S+)")
 _SHORTEST_TOKEN = 8
-
-Party = tuple[str, str]
-"""Country code and party id, in upper case."""
 
 
 class InvalidToken(ValueError):
@@ -33,12 +31,20 @@ class OcpiSettings:
         base_path: of the receiver interfaces, before the version.
         public_url: the root under which parties reach us; empty to take what they used.
         parties: the parties a token speaks for, by the token's SHA-256.
+        party: who we are; None when we never said.
+        name: of the business we register with.
+        role: we register with.
+        entries: the file of parties.
     """
 
     tenant: str
     base_path: str
     public_url: str
     parties: Mapping[bytes, frozenset[Party]] = field(repr=False)
+    party: Party | None = None
+    name: str = ""
+    role: str = ""
+    entries: Sequence[Entry] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -46,6 +52,7 @@ class OcpiSettings:
 
         Raises:
             InvalidToken: an entry is malformed; it is named by its place.
+            InvalidParties: the file of parties is wrong, or `ocpi_party`.
             OSError: the file cannot be read.
         """
         entries = [(f"ocpi_tokens[{n}]", text) for n, text in enumerate(settings.ocpi_tokens)]
@@ -59,8 +66,12 @@ class OcpiSettings:
         return cls(
             settings.tenant,
             settings.ocpi_base_path.rstrip("/"),
-            settings.ocpi_public_url.rstrip("/"),
+            settings.public_url.rstrip("/"),
             _parties(entries),
+            _own(settings.ocpi_party),
+            settings.ocpi_name,
+            settings.ocpi_role,
+            load_parties(settings.ocpi_parties_file),
         )
 
     def parties_of(self, authorization: str) -> frozenset[Party]:
@@ -69,16 +80,20 @@ class OcpiSettings:
         A token may come as it is (OCPI 2.1.1, and many others) or in base64 (2.2.1). All known
         ones are compared, each in constant time.
         """
-        scheme, _, given = authorization.strip().partition(" ")
-        if scheme.lower() != "token":
-            return frozenset()
         found: frozenset[Party] = frozenset()
-        for form in _forms(given.strip()):
+        for form in forms(authorization):
             digest = hashlib.sha256(form).digest()
             for known, parties in self.parties.items():
                 if hmac.compare_digest(known, digest):
                     found = parties
         return found
+
+
+def _own(text: str) -> Party | None:
+    try:
+        return party_named(text) if text else None
+    except ValueError as error:
+        raise InvalidParties(f"ocpi_party: {error}") from error
 
 
 def _parties(entries: Iterable[tuple[str, str]]) -> Mapping[bytes, frozenset[Party]]:
@@ -95,10 +110,14 @@ def _parties(entries: Iterable[tuple[str, str]]) -> Mapping[bytes, frozenset[Par
     return parties
 
 
-def _forms(given: str) -> Iterator[bytes]:
-    yield given.encode()
+def forms(authorization: str) -> Iterator[bytes]:
+    """Yield what the token of an Authorization header may be: raw, or decoded from base64."""
+    scheme, _, given = authorization.strip().partition(" ")
+    if scheme.lower() != "token":
+        return
+    yield given.strip().encode()
     try:
         # The specification's own sample has a line end inside.
-        yield base64.b64decode(given, validate=True).strip()
+        yield base64.b64decode(given.strip(), validate=True).strip()
     except (binascii.Error, ValueError):
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 Document = dict[str, Any]
 
@@ -16,7 +16,8 @@ LOCATIONS: Final = "locations"
 SESSIONS: Final = "sessions"
 CDRS: Final = "cdrs"
 TARIFFS: Final = "tariffs"
-MODULES: Final = (LOCATIONS, TARIFFS, SESSIONS, CDRS)
+Module = Literal["locations", "tariffs", "sessions", "cdrs"]
+MODULES: Final[tuple[Module, ...]] = (LOCATIONS, TARIFFS, SESSIONS, CDRS)
 """In the order they are pulled in: a session may name a Location."""
 
 # Whom a token belongs to and what it is; nothing of this is kept.
