@@ -36,6 +36,13 @@ class Settings:
         ),
     )
     max_instances: int = field(default=10_000, metadata=_doc("Largest `instances` of a request."))
+    retention: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "How long history is kept, such as `P5Y`; `Type=P90D`, `@tenant=P1Y` and"
+            " `Type@tenant=P1M` say so for some. What is not named is kept for ever."
+        ),
+    )
     max_limit: int = field(default=1000, metadata=_doc("Largest `limit` of a page."))
     default_limit: int = field(default=20, metadata=_doc("`limit` of a page when none is given."))
     max_batch: int = field(default=1000, metadata=_doc("Most entities in one batch operation."))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from broker.client import BrokerRefused, BrokerUnreachable
+from broker.operations.retention import InvalidRetention
 from broker.store.sqlite.migrations import NewerSchema
 from iot_agents.common.database import NewerFile
 from iot_agents.common.mapping.model import InvalidMapping
@@ -26,6 +27,7 @@ _EXPLAINED: Final = (
     BrokerUnreachable,
     InvalidDefinition,
     InvalidMapping,
+    InvalidRetention,
     InvalidToken,
     JournalUnusable,
     Misused,

@@ -65,7 +65,10 @@ class Retention:
         keep: microseconds; older instances are deleted, but of an entity that is there the last
             one before stays, for it tells what was so when the time kept begins.
         tenant: None is every tenant.
-        type: None is every type. Of several policies that mean an entity the shortest counts.
+        type: an IRI or the last part of one; None is every type.
+
+    Of several policies that mean an entity that counts which names a type, then one that names a
+    tenant, then the shortest.
     """
 
     keep: int
