@@ -137,6 +137,11 @@ class Client:
         """Delete an entity (5.6.6)."""
         await self.request("DELETE", f"/entities/{_segment(entity_id)}")
 
+    async def delete_attribute(self, entity_id: str, name: str) -> None:
+        """Delete an attribute of an entity, in all its instances (5.6.5)."""
+        path = f"/entities/{_segment(entity_id)}/attrs/{_segment(name)}"
+        await self.request("DELETE", path, params={"deleteAll": "true"})
+
     async def upsert(
         self,
         entities: Sequence[Mapping[str, Any]],

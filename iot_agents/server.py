@@ -54,8 +54,11 @@ from iot_agents.mqtt.http_transport import HttpTransport
 from iot_agents.mqtt.reception import Reception
 from iot_agents.mqtt.settings import MqttSettings
 from iot_agents.mqtt.transport import MqttTransport
+from iot_agents.ocpi.front import Front, Letters
+from iot_agents.ocpi.ledger import Ledger
 from iot_agents.ocpi.locations import Locations
-from iot_agents.ocpi.receiver import Receiver
+from iot_agents.ocpi.objects import Objects
+from iot_agents.ocpi.receiver import Receiver, Shelves
 from iot_agents.ocpi.settings import OcpiSettings
 from iot_agents.settings import Settings
 from smart_data_models.catalogue import Catalogue
@@ -441,7 +444,7 @@ def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Appli
 
 
 def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Application:
-    locations = Locations(
+    ledger = Ledger(
         agent.spool,
         parts.mappings,
         parts.maker(agent.counters),
@@ -449,7 +452,11 @@ def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Applicatio
         counters=agent.counters,
         clock=parts.clock,
     )
-    return Receiver(settings, locations, counters=agent.counters, clock=parts.clock).app()
+    letters = Letters(agent.outlets.dead_letters, settings.tenant, parts.clock)
+    front = Front(
+        settings, settings.parties_of, letters, counters=agent.counters, clock=parts.clock
+    )
+    return Receiver(Shelves(Locations(ledger), Objects(ledger)), front).app()
 
 
 def _until_commands_work(south: _South) -> Middleware:

@@ -235,3 +235,10 @@ class Settings:
     ocpi_base_path: str = field(
         default="/ocpi/receiver", metadata=_doc("Path of the OCPI receiver interfaces.")
     )
+    ocpi_public_url: str = field(
+        default="",
+        metadata=_doc(
+            "Root under which OCPI parties reach this process, such as https://city.example; empty"
+            " takes the one they used."
+        ),
+    )

@@ -67,6 +67,8 @@ class Operation(StrEnum):
 
     UPSERT = "upsert"
     DELETE = "delete"
+    STRIP = "strip"
+    """Remove the attributes that the entities name."""
 
 
 class SpoolFull(Exception):
