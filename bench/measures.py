@@ -1,8 +1,8 @@
 """Measures through mosquitto, an agent and the broker: how many a second, how late, how many lost.
 
-Sensors are provisioned LoRaWAN devices that publish ChirpStack uplinks with QoS 1; each measure
-makes one entity of two observed attributes. The publisher writes MQTT 3.1.1 by itself, so that it
-costs next to nothing beside what is measured.
+Sensors are provisioned devices that publish with QoS 1, ChirpStack uplinks for the LoRaWAN agent or
+plain JSON for the other; each measure makes one entity of two observed attributes. The publisher
+writes MQTT 3.1.1 by itself, so that it costs next to nothing beside what is measured.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from aiohttp import ClientSession, web
@@ -52,6 +53,8 @@ class Agent:
     broker_url: str
     broker_pid: int
     mqtt_port: int
+    write: Callable[[int, int], tuple[str, bytes]]
+    """Gives topic and payload of the measure of a number, in a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Delay:
 
 
 @contextmanager
-def agent_beside(broker_url: str, broker_pid: int, workdir: Path) -> Iterator[Agent]:
+def agent_beside(role: str, broker_url: str, broker_pid: int, workdir: Path) -> Iterator[Agent]:
     """Run mosquitto and an agent, on the core that the broker does not have."""
     binary = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
     if binary is None:
@@ -91,14 +94,14 @@ def agent_beside(broker_url: str, broker_pid: int, workdir: Path) -> Iterator[Ag
     config = workdir / "mosquitto.conf"
     config.write_text(_MOSQUITTO.format(port=mqtt_port))
     url, mqtt_url = f"http://127.0.0.1:{port}", f"mqtt://127.0.0.1:{mqtt_port}"
-    command = [sys.executable, "-m", "bench.agent", str(port), mqtt_url, broker_url]
-    command.append(str(workdir / "agent"))
+    command = [sys.executable, "-m", "bench.agent", role, str(port), mqtt_url, broker_url]
+    command.append(str(workdir / f"agent-{role}"))
     with (
         process([binary, "-c", str(config)], f"tcp:{mqtt_port}", core=LOAD_CORE),
         process(command, url + "/ready", core=LOAD_CORE) as agent,
     ):
         asyncio.run(_provision(url))
-        yield Agent(url, agent.pid, broker_url, broker_pid, mqtt_port)
+        yield Agent(url, agent.pid, broker_url, broker_pid, mqtt_port, _WRITERS[role])
 
 
 async def throughput(agent: Agent, count: int) -> Throughput:
@@ -107,7 +110,7 @@ async def throughput(agent: Agent, count: int) -> Throughput:
     used = _processor(agent.pid), _processor(agent.broker_pid)
     delivered = before["delivered"]
     started = time.perf_counter()
-    async with _publisher(agent.mqtt_port) as publish, asyncio.TaskGroup() as tasks:
+    async with _publisher(agent) as publish, asyncio.TaskGroup() as tasks:
         arrived = tasks.create_task(_delivered(agent, before, count))
         for first in range(0, count, _BACKLOG):
             for number in range(first, min(first + _BACKLOG, count)):
@@ -134,9 +137,9 @@ async def delay(agent: Agent, *, seconds: int, rate: int) -> Delay:
     async with (
         _receiver(arrived, more) as endpoint,
         ClientSession(headers={"Content-Type": "application/json", **_TENANT}) as session,
-        _publisher(agent.mqtt_port) as publish,
+        _publisher(agent) as publish,
     ):
-        await _subscribe(session, agent.broker_url, endpoint)
+        subscription = await _subscribe(session, agent.broker_url, endpoint)
         started = time.perf_counter()
         for number in range(seconds * rate):
             wait = started + number / rate - time.perf_counter()
@@ -150,6 +153,8 @@ async def delay(agent: Agent, *, seconds: int, rate: int) -> Delay:
                 while len(arrived) < len(sent):
                     more.clear()
                     await more.wait()
+        async with session.delete(agent.broker_url + subscription) as response:
+            response.raise_for_status()
     delays = sorted((at - sent[n]) * 1000 for n, at in arrived.items() if n in sent)
     p99 = delays[int(len(delays) * 0.99)] if delays else float("inf")
     return Delay(rate=len(sent) / took, lost=len(sent) - len(delays), p99=p99)
@@ -186,7 +191,7 @@ def _uplink(number: int, run: int) -> tuple[str, bytes]:
     eui = _eui(number % _DEVICES)
     document = {
         "deduplicationId": "3ac7e3c4-4401-4b8d-9386-a5c902f9202d",
-        "time": datetime.now(UTC).isoformat(),
+        "time": _now(),
         "deviceInfo": {
             "tenantName": "bench", "applicationName": "parking", "applicationId": "a",
             "deviceProfileName": "bench", "deviceName": f"bay-{number % _DEVICES}", "devEui": eui,
@@ -206,13 +211,24 @@ def _uplink(number: int, run: int) -> tuple[str, bytes]:
     return f"application/a/device/{eui}/event/up", msgspec.json.encode(document)
 
 
+def _json(number: int, _run: int) -> tuple[str, bytes]:
+    measures = {"occupied": number % 2 == 0, "count": number, "TimeInstant": _now()}
+    return f"/json/bench/{_eui(number % _DEVICES)}/attrs", msgspec.json.encode(measures)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+_WRITERS: Final = {"lorawan": _uplink, "mqtt": _json}
+
 Publish = Callable[[int], Coroutine[None, None, None]]
 """Sends the measure of a number."""
 
 
 @asynccontextmanager
-async def _publisher(port: int) -> AsyncIterator[Publish]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def _publisher(agent: Agent) -> AsyncIterator[Publish]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", agent.mqtt_port)
     writer.write(_CONNECT)
     await reader.readexactly(4)
     run = int(time.time()) & 0xFFFFFFFF
@@ -220,7 +236,7 @@ async def _publisher(port: int) -> AsyncIterator[Publish]:
     room = asyncio.Event()
 
     async def publish(number: int) -> None:
-        topic, payload = _uplink(number, run)
+        topic, payload = agent.write(number, run)
         name, packet_id = topic.encode(), number % 65_535 + 1
         body = len(name).to_bytes(2) + name + packet_id.to_bytes(2) + payload
         writer.write(b"\x32" + _length(len(body)) + body)
@@ -307,7 +323,8 @@ async def _receiver(arrived: dict[int, float], more: asyncio.Event) -> AsyncIter
         await runner.cleanup()
 
 
-async def _subscribe(session: ClientSession, url: str, endpoint: str) -> None:
+async def _subscribe(session: ClientSession, url: str, endpoint: str) -> str:
+    """Return the path of the new subscription."""
     subscription = {
         "type": "Subscription",
         "entities": [{"type": "CountedSpot"}],
@@ -317,6 +334,7 @@ async def _subscribe(session: ClientSession, url: str, endpoint: str) -> None:
     path = f"{url}/ngsi-ld/v1/subscriptions"
     async with session.post(path, data=msgspec.json.encode(subscription)) as response:
         response.raise_for_status()
+        return response.headers["Location"]
 
 
 def _processor(pid: int) -> float:

@@ -137,6 +137,11 @@ class Client:
         """Delete an entity (5.6.6)."""
         await self.request("DELETE", f"/entities/{_segment(entity_id)}")
 
+    async def delete_attribute(self, entity_id: str, name: str) -> None:
+        """Delete an attribute of an entity, in all its instances (5.6.5)."""
+        path = f"/entities/{_segment(entity_id)}/attrs/{_segment(name)}"
+        await self.request("DELETE", path, params={"deleteAll": "true"})
+
     async def upsert(
         self,
         entities: Sequence[Mapping[str, Any]],
@@ -213,6 +218,26 @@ class Client:
                 headers["Content-Type"] = "application/ld+json"
                 headers.pop("Link", None)
             data = msgspec.json.encode(body)
+        return await self._exchange(method, path, params, data, headers)
+
+    async def send_lines(self, path: str, lines: bytes, media_type: str) -> Any:
+        """Send lines of text below `/ngsi-ld/v1` and return the decoded answer.
+
+        Raises:
+            BrokerRefused: the status is 400 or more.
+            BrokerUnreachable: there was no answer in time.
+        """
+        headers = {**self._headers, "Content-Type": media_type}
+        return await self._exchange("POST", path, None, lines, headers)
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: Mapping[str, str],
+    ) -> Any:
         try:
             async with self._session.request(
                 method,
@@ -227,7 +252,7 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokerUnreachable(f"{method} {self._base}{path}: {error!r}") from error
 
-    async def lines(self, path: str) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, media_type: str) -> AsyncIterator[bytes]:
         """Yield the lines of an answer below `/ngsi-ld/v1` as they come.
 
         Raises:
@@ -235,14 +260,14 @@ class Client:
             BrokerUnreachable: there was no answer, or it ended too early.
         """
         url = self._base + path
-        headers = {**self._headers, "Accept": "application/x-ndjson"}
+        headers = {**self._headers, "Accept": media_type}
         timeout = ClientTimeout(total=None, sock_read=self._timeout.total)
         try:
             async with self._session.get(url, headers=headers, timeout=timeout) as response:
                 if response.status >= 400:  # noqa: PLR2004 - HTTP status
                     _decoded(response, await response.read())
                 async for line in response.content:
-                    yield line.rstrip(b"\n")
+                    yield line
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokerUnreachable(f"GET {url}: {error!r}") from error
 

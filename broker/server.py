@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,12 +22,14 @@ from broker.api.streams import compile_query
 from broker.contexts.resolution import Contexts
 from broker.core.errors import NgsiLdError
 from broker.egress import Egress, EgressPolicy
+from broker.operations import retention
 from broker.operations import streams as stream_operations
 from broker.operations.broker import Broker, Limits
 from broker.operations.subscriptions import load
 from broker.settings import Settings
 from broker.store.interface import Commit
 from broker.store.sqlite.store import SqliteStore, open_store
+from broker.store.temporal import Retention
 from broker.subscriptions.endpoints.tls import Trust
 from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
@@ -84,7 +86,7 @@ async def serve(
         await stack.enter_async_context(broker.notifier.deliver(store.outbox))
         scheduler = Scheduler(broker.registry, store.entities, store.outbox, clock)
         await stack.enter_async_context(scheduler.running())
-        await stack.enter_async_context(_sweeping(store, settings.sweep_interval))
+        await stack.enter_async_context(_sweeping(store, settings))
         metrics = Metrics(_gauges(store, broker.notifier, broker.streams))
         url = await stack.enter_async_context(_listen(broker, settings, metrics, bundled))
         broker.contexts.public_url = settings.public_url or url
@@ -223,21 +225,25 @@ async def _listen(
 
 
 @asynccontextmanager
-async def _sweeping(store: SqliteStore, interval: float) -> AsyncIterator[None]:
+async def _sweeping(store: SqliteStore, settings: Settings) -> AsyncIterator[None]:
+    policies = [retention.parse(text) for text in settings.retention]
     async with asyncio.TaskGroup() as tasks:
-        sweeper = tasks.create_task(_sweep(store, interval), name="sweeper")
+        sweeper = tasks.create_task(
+            _sweep(store, settings.sweep_interval, policies), name="sweeper"
+        )
         try:
             yield
         finally:
             sweeper.cancel()
 
 
-async def _sweep(store: SqliteStore, interval: float) -> None:
-    """Delete what has expired, again and again; reads do not show it meanwhile."""
+async def _sweep(store: SqliteStore, interval: float, policies: Sequence[Retention]) -> None:
+    """Delete what has expired, again and again, and history that was kept long enough."""
     while True:
         await asyncio.sleep(interval)
         try:
             while await store.entities.sweep():
                 pass
+            await retention.sweep(store.temporal, policies)
         except NgsiLdError as error:
-            _log.warning("the sweep of expired entities will be tried again: %s", error)
+            _log.warning("the sweep will be tried again: %s", error)

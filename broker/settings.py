@@ -30,13 +30,18 @@ class Settings:
         default=10_485_760, metadata=_doc("Largest request body taken, in bytes.")
     )
     default_instances: int = field(
-        default=30,
+        default=15,
         metadata=_doc(
-            "Past instances served for each entity of an answer, unless asked otherwise."
+            "Past instances served of each attribute in one answer, unless asked otherwise."
         ),
     )
-    max_instances: int = field(
-        default=10_000, metadata=_doc("Largest `instances`, and most rows of one import.")
+    max_instances: int = field(default=10_000, metadata=_doc("Largest `instances` of a request."))
+    retention: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "How long history is kept, such as `P5Y`; `Type=P90D`, `@tenant=P1Y` and"
+            " `Type@tenant=P1M` say so for some. What is not named is kept for ever."
+        ),
     )
     max_limit: int = field(default=1000, metadata=_doc("Largest `limit` of a page."))
     default_limit: int = field(default=20, metadata=_doc("`limit` of a page when none is given."))

@@ -20,6 +20,14 @@ class Settings:
         default=4041,
         metadata=_doc("Port of provisioning, OCPI, health and metrics; 0 takes a free one."),
     )
+    http_port: int = field(
+        default=7896,
+        metadata=_doc("Port of JSON and UltraLight measures over HTTP; 0 takes a free one."),
+    )
+    public_url: str = field(
+        default="",
+        metadata=_doc("Root under which the broker reaches `port`; empty is host and port."),
+    )
     data_dir: Path = field(
         default=Path("rigel-data"),
         metadata=_doc("Directory of the registry and of each agent's spool."),
@@ -77,6 +85,43 @@ class Settings:
     )
     command_timeout: float = field(
         default=10.0, metadata=_doc("Seconds a device or its network has to take a command.")
+    )
+
+    command_subscriptions: bool = field(
+        default=True,
+        metadata=_doc(
+            "Whether the agents subscribe to command attributes at the broker; without that, "
+            "commands come by `/iot/commands` and from brokers that forward them."
+        ),
+    )
+    command_check_interval: float = field(
+        default=60.0,
+        metadata=_doc("Seconds between two checks that these subscriptions exist."),
+    )
+    command_qos: Literal[0, 1, 2] = field(
+        default=1, metadata=_doc("MQTT quality of service of commands that set none of their own.")
+    )
+    command_retain: bool = field(
+        default=False, metadata=_doc("Whether the MQTT broker keeps a command for later.")
+    )
+    egress_allow: str = field(
+        default="",
+        metadata=_doc(
+            "Host names, addresses and networks, comma-separated, that commands may be sent to by "
+            "HTTP although they are private."
+        ),
+    )
+    egress_allow_private: bool = field(
+        default=False, metadata=_doc("Let commands go to private and loopback addresses.")
+    )
+    default_keys: tuple[str, ...] = field(
+        default=("1234", "TEF"),
+        metadata=_doc(
+            "Keys of devices that are provisioned without one: JSON's first, UltraLight's last."
+        ),
+    )
+    default_transport: Literal["MQTT", "HTTP"] = field(
+        default="MQTT", metadata=_doc("Transport of devices that are provisioned without one.")
     )
 
     vitals_interval: float = field(
@@ -155,6 +200,16 @@ class Settings:
         default=1883, metadata=_doc("Port of the embedded MQTT broker; 0 takes a free one.")
     )
 
+    mqtt_unprefixed: bool = field(
+        default=False,
+        metadata=_doc(
+            "Whether devices may leave out `json` or `ul` in `/json/<apikey>/<device>/attrs`."
+        ),
+    )
+    mqtt_leading_slash: bool = field(
+        default=True, metadata=_doc("Whether topics to devices begin with a slash.")
+    )
+
     lorawan_topics: tuple[str, ...] = field(
         default=("application/+/device/+/event/+",),
         metadata=_doc(
@@ -179,4 +234,11 @@ class Settings:
     )
     ocpi_base_path: str = field(
         default="/ocpi/receiver", metadata=_doc("Path of the OCPI receiver interfaces.")
+    )
+    ocpi_public_url: str = field(
+        default="",
+        metadata=_doc(
+            "Root under which OCPI parties reach this process, such as https://city.example; empty"
+            " takes the one they used."
+        ),
     )

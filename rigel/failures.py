@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from broker.client import BrokerRefused, BrokerUnreachable
+from broker.operations.retention import InvalidRetention
 from broker.store.sqlite.migrations import NewerSchema
 from iot_agents.common.database import NewerFile
 from iot_agents.common.mapping.model import InvalidMapping
@@ -14,7 +15,6 @@ from rigel.demo.facts import NeverTrue
 from rigel.demo.provisioning import NotProvisioned
 from rigel.demo.run import NotOurs
 from rigel.devices import AgentsRefused
-from rigel.history import NotImportable
 from rigel.mappings import Misused
 from rigel.ports import PortTaken
 from rigel.subscriptions import SubscriptionNotNamed
@@ -27,13 +27,13 @@ _EXPLAINED: Final = (
     BrokerUnreachable,
     InvalidDefinition,
     InvalidMapping,
+    InvalidRetention,
     InvalidToken,
     JournalUnusable,
     Misused,
     NeverTrue,
     NewerFile,
     NewerSchema,
-    NotImportable,
     NotOurs,
     NotProvisioned,
     OSError,

@@ -1,42 +1,31 @@
 """The command `rigel history`: bring past instances into a running broker, and get them out.
 
-A line is one instance: in NDJSON an object with `entityId`, `entityType`, `attribute` and the
-members of the instance; in CSV the same as columns, where `value` is JSON if it reads as such and
-text otherwise. Importing a line again changes nothing, so an import that was stopped goes on from
-the line it names.
+A line is one instance, in NDJSON or CSV as `broker.core.past_rows` tells; the broker reads and
+writes them. Importing a line again changes nothing, so an import that was stopped goes on from the
+line it names.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TextIO
-
-import msgspec
+from typing import Any, BinaryIO, Final
 
 from broker.client import BrokerRefused, BrokerUnreachable, Client
 from rigel.settings import Settings
 from rigel.subscriptions import broker_url
 
 ACTIONS: Final = ("import", "export")
-FORMATS: Final = ("ndjson", "csv")
+FORMATS: Final = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
+_PATH: Final = "/temporal/instances"
 _FAILED: Final = 1
-_ROWS: Final = 2000
+_LINES: Final = 2000
 _SHOWN_ERRORS: Final = 20
 _SECONDS: Final = 120.0
-_COLUMNS: Final = (
-    "entityId", "entityType", "attribute", "type", "observedAt", "value", "unitCode", "datasetId",
-)  # fmt: skip
-_encode = msgspec.json.encode
-
-
-class NotImportable(Exception):
-    """A file cannot be read as what it should be; the text says where and why."""
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -45,7 +34,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "file", nargs="?", default="-", help="the file; `-`, or none, is standard input or output"
     )
-    command.add_argument("--format", choices=FORMATS, help="how it is written (default: its name)")
+    command.add_argument(
+        "--format", choices=tuple(FORMATS), help="how it is written (default: its name)"
+    )
     command.add_argument(
         "--from-line", type=int, default=1, metavar="N", help="import: pass over what is before it"
     )
@@ -64,109 +55,84 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
     """Do what was asked for and return the exit status.
 
     Raises:
-        NotImportable: the file cannot be read.
+        OSError: the file cannot be opened.
         BrokerRefused: the broker answered with an error.
         BrokerUnreachable: there is no broker, or not any more.
     """
-    written_as = given.format or ("csv" if given.file.endswith(".csv") else "ndjson")
+    media_type = FORMATS[given.format or ("csv" if given.file.endswith(".csv") else "ndjson")]
     url = broker_url(settings, given.url)
     async with Client.connect(
         url, tenant=given.tenant, ld_context=given.context, timeout=_SECONDS
     ) as client:
         if given.action == "export":
-            return await _export(client, given, written_as)
-        return await _import(client, given, written_as)
+            return await _export(client, given, media_type)
+        return await _import(client, given, media_type)
 
 
-async def _import(client: Client, given: argparse.Namespace, written_as: str) -> int:
-    imported, refused, line = 0, 0, given.from_line
-    with _opened(given.file, "r") as file:
-        rows = _rows(file, written_as, given.from_line)
-        while piece := list(islice(rows, _ROWS)):
-            line = piece[0][0]
+async def _import(client: Client, given: argparse.Namespace, media_type: str) -> int:
+    total = _Total()
+    with _opened(given.file, "rb") as file:
+        header = file.readline() if media_type == FORMATS["csv"] else b""
+        for first, lines in _pieces(file, 2 if header else 1, given.from_line):
             try:
-                answer = await client.request(
-                    "POST", "/temporal/instances", body=[row for _, row in piece]
-                )
+                answer = await client.send_lines(_PATH, header + b"".join(lines), media_type)
             except (BrokerRefused, BrokerUnreachable):
-                _say(f"stopped; go on with --from-line {line}")
+                _say(f"stopped; go on with --from-line {first}")
                 raise
-            for error in answer["errors"]:
-                refused += 1
-                if refused <= _SHOWN_ERRORS:
-                    _say(f"line {piece[error['index']][0]}: {error['detail']}")
-            imported += answer["imported"]
-            _say(f"{imported} imported, {refused} refused, to line {piece[-1][0]}")
-    return _FAILED if refused else 0
+            total.add(answer, first - (2 if header else 1))
+            _say(
+                f"{total.imported} imported, {total.refused} refused,"
+                f" to line {first + len(lines) - 1}"
+            )
+    return _FAILED if total.refused else 0
 
 
-def _rows(file: TextIO, written_as: str, from_line: int) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of a file with the lines they stand in."""
-    if written_as == "csv":
-        reader = csv.DictReader(file)
-        missing = {"entityId", "entityType", "attribute", "observedAt"} - set(
-            reader.fieldnames or ()
-        )
-        if missing:
-            raise NotImportable(f"line 1: expected columns {', '.join(sorted(missing))}")
-        for row in reader:
-            if reader.line_num >= from_line:
-                yield reader.line_num, _from_csv(row, reader.line_num)
-        return
-    for number, text in enumerate(file, 1):
-        if number < from_line or not text.strip():
-            continue
-        try:
-            yield number, msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise NotImportable(f"line {number}: {error}") from error
+def _pieces(file: BinaryIO, line: int, from_line: int) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Yield lines, so many at a time, with the number of the first.
+
+    Args:
+        line: the number of the line that comes next in the file.
+        from_line: what is before it is passed over.
+    """
+    for _ in islice(file, max(0, from_line - line)):
+        pass
+    line = max(line, from_line)
+    while lines := list(islice(file, _LINES)):
+        yield line, lines
+        line += len(lines)
 
 
-def _from_csv(row: dict[Any, Any], line: int) -> dict[str, Any]:
-    if None in row:
-        raise NotImportable(f"line {line}: more values than there are columns")
-    found = {name: text for name, text in row.items() if text}
-    if "value" in found:
-        found["value"] = _value(found["value"])
-    return found
+class _Total:
+    """What has become of all lines so far."""
+
+    def __init__(self) -> None:
+        self.imported = 0
+        self.refused = 0
+
+    def add(self, answer: dict[str, Any], before: int) -> None:
+        """Count what a piece became, and tell of the first errors where in the file they are."""
+        self.imported += answer["imported"]
+        for error in answer["errors"][: max(0, _SHOWN_ERRORS - self.refused)]:
+            _say(f"line {error['line'] + before}: {error['detail']}")
+        self.refused += answer["refused"]
 
 
-def _value(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-
-
-async def _export(client: Client, given: argparse.Namespace, written_as: str) -> int:
-    path = "/temporal/instances" + (f"?{given.query}" if given.query else "")
+async def _export(client: Client, given: argparse.Namespace, media_type: str) -> int:
     count = 0
-    with _opened(given.file, "w") as file:
-        table = csv.writer(file) if written_as == "csv" else None
-        if table is not None:
-            table.writerow(_COLUMNS)
-        async for line in client.lines(path):
-            if table is None:
-                file.write(line.decode() + "\n")
-            else:
-                table.writerow(_to_csv(msgspec.json.decode(line)))
+    with _opened(given.file, "wb") as file:
+        async for line in client.lines(
+            _PATH + (f"?{given.query}" if given.query else ""), media_type
+        ):
+            file.write(line)
             count += 1
-    _say(f"{count} exported")
+    _say(f"{count - (media_type == FORMATS['csv'])} exported")
     return 0
-
-
-def _to_csv(row: dict[str, Any]) -> Sequence[str]:
-    return [_cell(row.get(name, "")) for name in _COLUMNS]
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else _encode(value).decode()
 
 
 def _opened(name: str, mode: str) -> Any:
     if name == "-":
-        return nullcontext(sys.stdin if mode == "r" else sys.stdout)
-    return Path(name).open(mode, encoding="utf-8", newline="")  # csv reads line ends itself
+        return nullcontext(sys.stdin.buffer if mode == "rb" else sys.stdout.buffer)
+    return Path(name).open(mode)
 
 
 def _say(text: str) -> None:

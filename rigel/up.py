@@ -19,7 +19,9 @@ from smart_data_models.context import CONTEXT_PATH, product_context
 from subscribers.server import serve as serve_subscribers
 
 BROKER: Final = "broker"
-AGENTS: Final = ("lorawan", "ocpi")
+AGENTS: Final = ("mqtt", "lorawan", "ocpi")
+_LISTENING: Final = frozenset(("mqtt", "lorawan"))
+"""The agents that need an MQTT broker and can be asked for commands."""
 SUBSCRIBERS: Final = ("rules", "kpi")
 ALL_ROLES: Final = frozenset((BROKER, *AGENTS, *SUBSCRIBERS))
 
@@ -34,12 +36,14 @@ class Running:
         broker: root of the broker's HTTP interface.
         agents: root of the agents' HTTP interface.
         mqtt: URL of the MQTT broker the agents listen to.
+        measures: root of what takes JSON and UltraLight measures over HTTP.
         subscribers: root of the HTTP interface of rules and KPIs.
     """
 
     broker: str = ""
     agents: str = ""
     mqtt: str = ""
+    measures: str = ""
     subscribers: str = ""
 
 
@@ -61,6 +65,7 @@ def addresses(running: Running) -> Mapping[str, str]:
         "NGSI-LD broker": running.broker,
         "agents (provisioning, OCPI)": running.agents,
         "MQTT broker": running.mqtt,
+        "JSON and UltraLight over HTTP": running.measures,
         "rules and KPIs": running.subscribers,
     }
     return {name: url for name, url in named.items() if url}
@@ -118,17 +123,21 @@ async def run(settings: Settings, roles: Collection[str]) -> AsyncIterator[Runni
             running = replace(running, subscribers=subscriber.url)
         if speaking := frozenset(roles).intersection(AGENTS):
             agent = await stack.enter_async_context(serve_agents(settings.agents, speaking))
-            running = replace(running, agents=agent.url, mqtt=agent.mqtt_url)
+            running = replace(
+                running, agents=agent.url, mqtt=agent.mqtt_url, measures=agent.http_url
+            )
         yield running
 
 
 def _broker_settings(settings: Settings, roles: Collection[str]) -> BrokerSettings:
-    if frozenset(roles).isdisjoint(SUBSCRIBERS):
-        return settings.broker
-    # The rules and KPIs in the same process hear of changes on an address that is else refused.
-    own = settings.subscribers.host
-    allowed = ",".join(part for part in (settings.broker.egress_allow, own) if part)
-    return replace(settings.broker, egress_allow=allowed)
+    # What runs in the same process hears of changes on an address that is else refused.
+    given = frozenset(roles)
+    own = {settings.broker.egress_allow}
+    if not given.isdisjoint(SUBSCRIBERS):
+        own.add(settings.subscribers.host)
+    if not given.isdisjoint(_LISTENING):
+        own.add(settings.agents.host)
+    return replace(settings.broker, egress_allow=",".join(sorted(own - {""})))
 
 
 def _with_port(settings: Settings) -> Settings:
@@ -184,6 +193,8 @@ def _ports(settings: Settings, roles: Collection[str]) -> Iterator[Port]:
     if not frozenset(roles).isdisjoint(AGENTS):
         agents = settings.agents
         yield Port(agents.host, agents.port, "RIGEL_AGENTS_PORT")
-        if "lorawan" in roles and not agents.mqtt_url:
+        if "mqtt" in roles:
+            yield Port(agents.host, agents.http_port, "RIGEL_AGENTS_HTTP_PORT")
+        if not _LISTENING.isdisjoint(roles) and not agents.mqtt_url:
             host, number = agents.mqtt_embedded_host, agents.mqtt_embedded_port
             yield Port(host, number, "RIGEL_AGENTS_MQTT_EMBEDDED_PORT")

@@ -22,6 +22,7 @@ from broker.api import (
     health,
     media,
     openapi,
+    past_instances,
     problems,
     streams,
     subscriptions,
@@ -41,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     *entities.ROUTES,
     *batch.ROUTES,
     *temporal.ROUTES,
+    *past_instances.ROUTES,
     *discovery.ROUTES,
     *subscriptions.ROUTES,
     *deliveries.ROUTES,
@@ -101,14 +103,16 @@ def _add(app: web.Application, routes: Iterable[Route], metrics: Metrics, cors: 
 
 def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
     handler, offers, taken = route.handler, route.offers, route.params
-    needs_body = route.needs_body
+    needs_body, takes = route.needs_body, route.takes
     counted = metrics.operation(route.operation_id)
 
     async def handle(raw: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         response: web.StreamResponse
         try:
-            response = await handler(Request(raw, offers, taken, needs_body=needs_body))
+            response = await handler(
+                Request(raw, offers, taken, needs_body=needs_body, takes=takes)
+            )
         except NgsiLdError as error:
             response = problems.answer(error)
         except Refused as refused:

@@ -14,9 +14,12 @@ JSON = "application/json"
 LD_JSON = "application/ld+json"
 GEO_JSON = "application/geo+json"
 MERGE_PATCH = "application/merge-patch+json"
+NDJSON = "application/x-ndjson"
+CSV = "text/csv"
 
 DOCUMENTS = (JSON, LD_JSON)
 ENTITIES = (JSON, LD_JSON, GEO_JSON)
+LINES = (NDJSON, CSV)
 
 CONTEXT_REL = "http://www.w3.org/ns/json-ld#context"
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s\";,]+))?)*)")
@@ -74,16 +77,19 @@ def not_acceptable(accept: str, offers: tuple[str, ...]) -> Refused:
     )
 
 
-def content_type(header: str | None, method: str) -> str:
+def content_type(header: str | None, method: str, takes: tuple[str, ...] = DOCUMENTS) -> str:
     """Return the media type of a request's body.
+
+    Args:
+        takes: those that the operation takes, besides that of a merge patch.
 
     Raises:
         Refused: 415, it is none that the operation takes.
     """
     name = (header or "").partition(";")[0].strip().lower()
-    if name in DOCUMENTS or (name == MERGE_PATCH and method == "PATCH"):
+    if name in takes or (name == MERGE_PATCH and method == "PATCH"):
         return name
-    taken = (*DOCUMENTS, MERGE_PATCH) if method == "PATCH" else DOCUMENTS
+    taken = (*takes, MERGE_PATCH) if method == "PATCH" else takes
     raise Refused(
         http_problem(
             415,

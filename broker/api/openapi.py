@@ -70,7 +70,7 @@ def _operation(route: Route, names: list[str]) -> Document:
         parameters.append({"$ref": "#/components/parameters/Link"})
         operation["requestBody"] = {
             "required": route.needs_body,
-            "content": {media.JSON: {"schema": body}, media.LD_JSON: {"schema": body}},
+            "content": {taken: {"schema": body} for taken in route.takes},
         }
     elif route.method == "GET":
         parameters.append({"$ref": "#/components/parameters/Link"})

@@ -40,6 +40,7 @@ class Request:
         taken: frozenset[str],
         *,
         needs_body: bool = True,
+        takes: tuple[str, ...] = media.DOCUMENTS,
     ) -> None:
         """Check what can be checked before the body.
 
@@ -52,9 +53,9 @@ class Request:
         headers = raw.headers
         self.content_type = ""
         if raw.method in _WITH_BODY and (needs_body or self.has_body):
-            if "Content-Length" not in headers:
+            if takes is not media.LINES and "Content-Length" not in headers:
                 raise media.Refused(web.Response(status=411))
-            self.content_type = media.content_type(headers.get("Content-Type"), raw.method)
+            self.content_type = media.content_type(headers.get("Content-Type"), raw.method, takes)
         tenant = headers.get("NGSILD-Tenant")
         self.tenant: Tenant = check_tenant(tenant) if tenant else DEFAULT_TENANT
         accept = headers.get("Accept", "*/*")

@@ -24,6 +24,7 @@ class Route:
         offers: the media types it can answer with, in the order of clause 6.3.4.
         slash: whether the path also answers with a slash behind it.
         needs_body: whether a POST, PATCH or PUT must have a body.
+        takes: the media types of that; lines may come without a length, and be as long as they are.
     """
 
     method: str
@@ -34,3 +35,4 @@ class Route:
     offers: tuple[str, ...] = media.DOCUMENTS
     slash: bool = True
     needs_body: bool = True
+    takes: tuple[str, ...] = media.DOCUMENTS

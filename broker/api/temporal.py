@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from broker.api import answers, parameters, temporal_asking
@@ -14,16 +12,13 @@ from broker.api.request import Request
 from broker.api.routes import Route
 from broker.api.temporal_asking import Asked
 from broker.core import evolution_forms, moments
-from broker.core.errors import BadRequestData, InvalidRequest
-from broker.core.evolution import PastInstance
+from broker.core.errors import InvalidRequest, ResourceNotFound
 from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
 from broker.operations import temporal as operations
 from broker.store.temporal import EvolutionPage
 
 _WRITE = frozenset({"local", "via"})
-_LINES = "application/x-ndjson"
-_encode = msgspec.json.encode
 
 
 async def upsert_temporal(request: Request) -> web.Response:
@@ -59,6 +54,8 @@ async def retrieve_temporal(request: Request) -> web.Response:
         request.broker, request.tenant, entity_id, asked.selection
     )
     document = evolution_forms.render(page.evolutions[0], ld_context, asked.form)
+    if not document:
+        raise ResourceNotFound(f"the history of {entity_id} has none of the members asked for")
     response = answers.document(request, document, ld_context)
     return _cut(response, page, asked)
 
@@ -132,43 +129,6 @@ async def delete_temporal(request: Request) -> web.Response:
     return no_content()
 
 
-async def import_instances(request: Request) -> web.Response:
-    """POST /temporal/instances."""
-    body = await request.body()
-    if not isinstance(body, list):
-        raise InvalidRequest("the body: expected an array of instances")
-    most = request.broker.limits.max_instances
-    if len(body) > most:
-        raise BadRequestData(f"the body: {len(body)} instances, at most {most} are taken at once")
-    result = await operations.import_instances(
-        request.broker, request.tenant, body, await request.ld_context()
-    )
-    errors = [{"index": place, "detail": error.detail} for place, error in result.errors]
-    status = 207 if errors else 200
-    return answers.plain({"imported": result.imported, "errors": errors}, status=status)
-
-
-async def export_instances(request: Request) -> web.StreamResponse:
-    """GET /temporal/instances."""
-    ld_context = await request.ld_context()
-    asked = temporal_asking.export(request, ld_context)
-    pieces = operations.export_instances(
-        request.broker, request.tenant, asked.query, asked.selection
-    )
-    first = await anext(pieces, ())  # before the headers, so that an error is still one
-    response = web.StreamResponse(headers={"Content-Type": _LINES})
-    await response.prepare(request.raw)
-    await response.write(_lines(first, ld_context))
-    async for piece in pieces:
-        await response.write(_lines(piece, ld_context))
-    await response.write_eof()
-    return response
-
-
-def _lines(past: Sequence[PastInstance], ld_context: LdContext) -> bytes:
-    return b"".join(_encode(evolution_forms.render_row(one, ld_context)) + b"\n" for one in past)
-
-
 async def _answer_query(request: Request, ld_context: LdContext, asked: Asked) -> web.Response:
     found = await operations.query_temporal(
         request.broker,
@@ -238,16 +198,7 @@ ROUTES = (
             _WRITE,
             slash=False,
         )
-        for path in (_INSTANCE, _ATTR + "/{instanceId:[^/]+}")  # also without a name: that is 400
-    ),
-    Route("POST", "/temporal/instances", import_instances, "importInstances"),
-    Route(
-        "GET",
-        "/temporal/instances",
-        export_instances,
-        "exportInstances",
-        temporal_asking.EXPORT,
-        (_LINES,),
+        for path in (_INSTANCE, _ATTR + "/{instanceId:[^/]*}")  # without a name or an id: 400
     ),
     Route("POST", _ENTITIES, upsert_temporal, "upsertTemporal", _WRITE),
     Route("GET", _ENTITIES, query_temporal, "queryTemporal", temporal_asking.QUERY),

@@ -3,11 +3,13 @@
 The expanded form is a plain dict:
 
     {"id": iri, "type": [iri, …], "scope"?: [instance, …],
-     "attributes": {attribute iri: [instance, …], …}}
+     "attributes": {attribute iri: [instance, …], …},
+     "beyond"?: {attribute iri: kind, …}}
 
 An instance is that of `core.entity` with its `datasetId`, unless it is the default one, and its
 `instanceId`. One that stands for a deletion has a null for its value, and `deletedAt`. Those of
-`scope` are Properties with an array of scopes.
+`scope` are Properties with an array of scopes. What is `beyond` has instances that were asked for,
+and all of them are cut off from the answer (clause 6.3.10).
 """
 
 from __future__ import annotations
@@ -96,31 +98,31 @@ class PastInstance(NamedTuple):
     instance: Instance
 
 
-def expand_row(document: object, ld_context: LdContext, where: str) -> PastInstance:
+def expand_row(document: Mapping[str, Any], ld_context: LdContext) -> PastInstance:
     """Expand an instance that names its entity, the entity's type and its attribute itself.
 
     Raises:
         BadRequestData: one of these is missing, or it is no instance with `observedAt`.
     """
-    if not isinstance(document, dict):
-        raise BadRequestData(f"{where}: expected an object, got {document!r:.80}")
     for name in ("entityId", "entityType", "attribute", "observedAt"):
         if name not in document:
-            raise BadRequestData(f"{where}.{name}: expected, there is none")
+            raise BadRequestData(f"{name}: expected, there is none")
     members = {name: item for name, item in document.items() if name not in _ROW_MEMBERS}
     kinds = document["entityType"]
     named = kinds if isinstance(kinds, list) else [kinds]
     reader = Reader(ld_context, whole=False)
-    types = tuple(dict.fromkeys(reader.name(name, f"{where}.entityType") for name in named))
+    types = tuple(dict.fromkeys(reader.name(name, "entityType") for name in named))
+    if not types:
+        raise BadRequestData("entityType: expected one type at least")
     reader = Reader(ld_context.for_types(types), whole=False)
-    attribute = reader.name(document["attribute"], f"{where}.attribute")
-    if not types or attribute in RESERVED_IRIS:
-        raise BadRequestData(f"{where}: expected a type, and the name of an attribute")
+    attribute = reader.name(document["attribute"], "attribute")
+    if attribute in RESERVED_IRIS:
+        raise BadRequestData(f"attribute: {document['attribute']} is none")
     return PastInstance(
-        Iri(check_uri(document["entityId"], f"{where}.entityId")),
+        Iri(check_uri(document["entityId"], "entityId")),
         types,
         attribute,
-        _read_one(reader, attribute, members, where),
+        _read_one(reader, attribute, members, str(document["attribute"])),
     )
 
 

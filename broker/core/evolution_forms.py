@@ -69,7 +69,15 @@ def render(evolution: Evolution, ld_context: LdContext, form: EvolutionForm) -> 
     for name, instances in evolution["attributes"].items():
         if projection is None or projection.shows(name):
             document[compact(name)] = show(renderer, name, instances, form)
+    for name, kind in evolution.get("beyond", {}).items():
+        if projection is None or projection.shows(name):
+            document[compact(name)] = _nothing(kind, form)
     return document
+
+
+def _nothing(kind: str, form: EvolutionForm) -> Any:
+    """Show an attribute whose instances are cut off."""
+    return [] if form.style == "normalized" else {"type": kind, _PLURALS[KINDS[kind].value]: []}
 
 
 def render_row(past: PastInstance, ld_context: LdContext) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Limits:
     max_stream_readers: int = 10_000
     stream_heartbeat: float = 15.0
     stream_patience: float = 10.0
-    default_instances: int = 30
+    default_instances: int = 15
     max_instances: int = 10_000
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +30,6 @@ class EvolutionResult:
 
     page: EvolutionPage
     count: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ImportResult:
-    """What became of rows: how many were taken, and the place and error of each other one."""
-
-    imported: int
-    errors: Sequence[tuple[int, NgsiLdError]]
 
 
 async def upsert_temporal(
@@ -133,11 +125,15 @@ async def retrieve_temporal(
     """Return the evolution of an entity (clause 5.7.3).
 
     Raises:
-        ResourceNotFound: the entity has no history.
+        ResourceNotFound: the entity has no history, or nothing of what is selected.
     """
     page = await broker.temporal.evolution(tenant, entity_id, selection)
     if not page.evolutions:
         raise ResourceNotFound(f"there is no history of an entity {entity_id}")
+    evolution = page.evolutions[0]
+    narrowed = selection.attributes is not None or selection.window.relation is not None
+    if narrowed and not evolution["attributes"] and "scope" not in evolution:
+        raise ResourceNotFound(f"the history of {entity_id} has nothing of what is asked for")
     return page
 
 
@@ -158,24 +154,25 @@ async def query_temporal(
 
 
 async def import_instances(
-    broker: Broker, tenant: Tenant, given: Sequence[Any], ld_context: LdContext
-) -> ImportResult:
-    """Add past instances of any entities, each row for itself (an extension).
+    broker: Broker, tenant: Tenant, rows: Sequence[Mapping[str, Any]], ld_context: LdContext
+) -> list[tuple[int, NgsiLdError]]:
+    """Add past instances of any entities and return place and error of rows that are none.
 
     The present state of the entities stays as it is. A row that comes again replaces itself.
     """
     now = broker.now()
-    rows: list[PastInstance] = []
+    past: list[PastInstance] = []
     errors: list[tuple[int, NgsiLdError]] = []
-    for place, document in enumerate(given):
+    for place, document in enumerate(rows):
         try:
-            row = documents.expand_row(document, ld_context, f"[{place}]")
-            rows.append(row._replace(instance=_timed(row.instance, now)))
+            row = documents.expand_row(document, ld_context)
         except NgsiLdError as error:
             errors.append((place, error))
-    if rows:
-        await broker.temporal.add_many(tenant, rows)
-    return ImportResult(len(rows), errors)
+        else:
+            past.append(row._replace(instance=_timed(row.instance, now)))
+    if past:
+        await broker.temporal.add_many(tenant, past)
+    return errors
 
 
 def export_instances(

@@ -29,14 +29,14 @@ class TemporalSelection:
         attributes: only these; None is all.
         omitted: all but these.
         dataset_ids: only instances of these datasets, `@none` for the default one; None is all.
-        instances: how many may be served for each entity of an answer, on average.
+        instances: how many may be served of each series of an answer.
     """
 
     window: TemporalQuery
     attributes: frozenset[Iri] | None = None
     omitted: frozenset[Iri] = frozenset()
     dataset_ids: frozenset[str] | None = None
-    instances: int = 30
+    instances: int = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,10 @@ class Retention:
         keep: microseconds; older instances are deleted, but of an entity that is there the last
             one before stays, for it tells what was so when the time kept begins.
         tenant: None is every tenant.
-        type: None is every type. Of several policies that mean an entity the shortest counts.
+        type: an IRI or the last part of one; None is every type.
+
+    Of several policies that mean an entity that counts which names a type, then one that names a
+    tenant, then the shortest.
     """
 
     keep: int

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import msgspec
 
 from iot_agents.common.codecs.catalogue import Codecs
 from iot_agents.common.codecs.interface import BadCodec
 from iot_agents.common.decoding import RADIO, DeviceCodec, NoSuchCodec
 from iot_agents.common.mapping import model
-from iot_agents.common.mapping.provisioned import compile_mapping
+from iot_agents.common.mapping.provisioned import READ, compile_mapping
 from iot_agents.common.measure import Measure
 from iot_agents.common.registry_rows import Known
 
@@ -54,6 +56,7 @@ class Plans:
         self._made: dict[bool, WeakKeyDictionary[Known, Plan]] = {
             chosen: WeakKeyDictionary() for chosen in (False, True)
         }
+        self._compiled: WeakValueDictionary[bytes, model.Mapping] = WeakValueDictionary()
 
     def of(self, known: Known, *, chosen: bool) -> Plan:
         """Return the plan of a device.
@@ -94,16 +97,16 @@ class Plans:
         if in_force["attributes"]:
             more = RADIO if codec.radio else ()
             every = [*in_force["attributes"], *more]
-            mapping = compile_mapping({**in_force, "attributes": every}, name=name)
+            mapping = self._compile({**in_force, "attributes": every})
             active = {each.get("name") or each["object_id"] for each in in_force["attributes"]}
             names = frozenset(element["name"] for element in static) - active
         elif static:
-            constants = compile_mapping(in_force, name=name)
+            constants = self._compile(in_force)
         if mapping is None and codec.radio:
             only = {"attributes": RADIO, "static_attributes": (), "explicitAttrs": True}
-            radio = compile_mapping({**in_force, **only}, name=name)
+            radio = self._compile({**in_force, **only})
         if mapping is None and chosen:
-            remaining = compile_mapping({**in_force, "static_attributes": ()}, name=name)
+            remaining = self._compile({**in_force, "static_attributes": ()})
         return Plan(
             mapping,
             remaining,
@@ -119,6 +122,17 @@ class Plans:
                 "subservice": known.device.service_path,
             },
         )
+
+    def _compile(self, in_force: Mapping[str, Any]) -> model.Mapping:
+        """Return the mapping of provisioned attributes, one for all devices that have the same."""
+        # The name of the device's entity is not compiled in, but read with what is known of it.
+        read = {member: in_force.get(member) for member in READ if member != "entity_name"}
+        key = msgspec.json.encode(read)
+        mapping = self._compiled.get(key)
+        if mapping is None:
+            name = str(in_force.get("entity_type") or "device")
+            mapping = self._compiled[key] = compile_mapping(read, name=name)
+        return mapping
 
     def _codec(self, known: Known) -> DeviceCodec:
         try:

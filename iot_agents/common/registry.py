@@ -37,6 +37,7 @@ class Registry:
         self._cache: dict[Caller, Known] = {}
         self._version = -1
         self._checked = float("-inf")
+        self._watching: list[asyncio.Event] = []
 
     @classmethod
     @asynccontextmanager
@@ -65,6 +66,8 @@ class Registry:
             if len(self._cache) >= _CACHED:
                 self._cache.clear()
             self._cache[caller] = known
+            # It may be new.
+            self._tell()
         return known
 
     async def find(self, device_id: str, apikey: str | None = None) -> Known | None:
@@ -168,16 +171,6 @@ class Registry:
             raise GroupNotFound(f"no group with resource {resource!r:.80} and this apikey")
         return found
 
-    async def group_of_key(self, apikey: str, resource: str) -> ServiceGroup | None:
-        """Return the group that devices with an apikey belong to, None when there is none.
-
-        Args:
-            resource: the path they send to, which decides between several groups.
-        """
-        return await self._database.submit(
-            partial(rows.group_of_key, apikey=apikey, resource=resource)
-        )
-
     async def groups(
         self, service: str, path: str | None, *, limit: int, offset: int
     ) -> tuple[int, list[ServiceGroup]]:
@@ -186,6 +179,24 @@ class Registry:
             partial(rows.groups, service=service, path=path, limit=limit, offset=offset)
         )
 
+    async def commanding_groups(self) -> Sequence[ServiceGroup]:
+        """Return the groups that have commands."""
+        return await self._database.submit(rows.commanding_groups)
+
+    async def commanded(self, after: int, limit: int) -> tuple[int, Sequence[Known]]:
+        """Return a page of the devices that have commands; see `registry_rows.commanded`."""
+        return await self._database.submit(partial(rows.commanded, after=after, limit=limit))
+
+    def watch(self) -> asyncio.Event:
+        """Return an event that is set after every change made here; whoever waits clears it."""
+        event = asyncio.Event()
+        self._watching.append(event)
+        return event
+
+    async def generation(self) -> int:
+        """Return a number that is another one after any change, whoever made it."""
+        return await self._database.submit(rows.generation)
+
     async def work(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job on the file that changes nothing of what is provisioned."""
         return await self._database.submit(job)
@@ -193,7 +204,12 @@ class Registry:
     async def _change(self, job: Callable[[sqlite3.Connection], T]) -> T:
         result = await self._database.submit(partial(_and_tell, job=job))
         self._cache.clear()
+        self._tell()
         return result
+
+    def _tell(self) -> None:
+        for event in self._watching:
+            event.set()
 
     async def _drop_stale(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -112,6 +112,14 @@ def version(connection: sqlite3.Connection) -> int:
     return int(found)
 
 
+def generation(connection: sqlite3.Connection) -> int:
+    """Return a number that is another one also after a group has taken in a device."""
+    (found,) = connection.execute(
+        "SELECT number + (SELECT coalesce(max(seq), 0) FROM device) FROM version"
+    ).fetchone()
+    return int(found)
+
+
 def changed(connection: sqlite3.Connection) -> None:
     """Let all who share the file know that what they remember may be wrong."""
     connection.execute("UPDATE version SET number = number + 1")
@@ -145,17 +153,6 @@ def _group_of(
     return groups[0] if groups and (key or len(groups) == 1) else None
 
 
-def group_of_key(
-    connection: sqlite3.Connection, *, apikey: str, resource: str
-) -> ServiceGroup | None:
-    """Return the group of an apikey: of the resource if there is one, otherwise the oldest."""
-    found = connection.execute(
-        "SELECT document FROM service_group WHERE apikey = ? ORDER BY resource != ?, seq",
-        (apikey, resource),
-    ).fetchone()
-    return None if found is None else _decode_group(found[0])
-
-
 def is_lent(connection: sqlite3.Connection, device: Device, apikey: str) -> bool:
     """Tell whether a device without an apikey has this one of a group of its service and path."""
     found = connection.execute(
@@ -163,6 +160,28 @@ def is_lent(connection: sqlite3.Connection, device: Device, apikey: str) -> bool
         (device.service, device.service_path, apikey),
     ).fetchone()
     return not device.apikey and found is not None
+
+
+def commanding_groups(connection: sqlite3.Connection) -> list[ServiceGroup]:
+    """Return the groups that have commands."""
+    groups = _decoded_groups(connection.execute("SELECT document FROM service_group ORDER BY seq"))
+    return [group for group in groups if group.commands]
+
+
+def commanded(connection: sqlite3.Connection, *, after: int, limit: int) -> tuple[int, list[Known]]:
+    """Return devices that have commands, of those numbered above `after`.
+
+    Returns:
+        The number to go on after, 0 when these were the last; and the devices.
+    """
+    rows = connection.execute(
+        "SELECT seq, document FROM device WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+    ).fetchall()
+    found = [known(connection, decode_device(document)) for _, document in rows]
+    return (
+        rows[-1][0] if len(rows) == limit else 0,
+        [each for each in found if each.in_force["commands"]],
+    )
 
 
 def devices_of_hardware(connection: sqlite3.Connection, hardware_id: str) -> list[Device]:

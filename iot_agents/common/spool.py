@@ -67,6 +67,8 @@ class Operation(StrEnum):
 
     UPSERT = "upsert"
     DELETE = "delete"
+    STRIP = "strip"
+    """Remove the attributes that the entities name."""
 
 
 class SpoolFull(Exception):
@@ -283,6 +285,10 @@ class Spool:
         """Return what was remembered under a key."""
         return await self._database.submit(partial(_state, key=key))
 
+    async def states(self, prefix: str) -> Mapping[str, bytes]:
+        """Return what was remembered under the keys that begin with a text."""
+        return await self._database.submit(partial(_states, prefix=prefix))
+
     def _release(self, count: int) -> None:
         self._pending -= count
         if not self.full:
@@ -398,3 +404,10 @@ def _last_before(connection: sqlite3.Connection, query: str, before: float) -> i
 def _state(connection: sqlite3.Connection, *, key: str) -> bytes | None:
     found = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
     return None if found is None else bytes(found[0])
+
+
+def _states(connection: sqlite3.Connection, *, prefix: str) -> dict[str, bytes]:
+    found = connection.execute(
+        "SELECT key, value FROM state WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
+    )
+    return {key: bytes(value) for key, value in found}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -105,6 +105,7 @@ class Sender:
         self._clock = clock
         self._pace = pace or Pace()
         self._window = Window()
+        self._most = max(_WINDOW, 4 * self._pace.batch)
         self._wake = asyncio.Event()
         self._more = True
         self._sending = 0
@@ -146,7 +147,7 @@ class Sender:
             self._wake.set()
 
     async def _fill(self) -> None:
-        room = _WINDOW - len(self._window)
+        room = self._most - len(self._window)
         if not self._more or room < self._pace.batch:
             return
         self._more = False
@@ -178,6 +179,9 @@ class Sender:
         try:
             if items[0].row.operation is Operation.DELETE:
                 await _delete(client, items)
+                return _Answer()
+            if items[0].row.operation is Operation.STRIP:
+                await _strip(client, items)
                 return _Answer()
             # Raw JSON is encoded as it stands, which saves decoding every entity.
             batch = cast("Sequence[Mapping[str, Any]]", [item.entity for item in items])
@@ -249,11 +253,22 @@ def wait_after(error: Exception, failures: int, backoff: Backoff) -> float:
 
 async def _delete(client: Client, items: Sequence[_Item]) -> None:
     for item in items:
-        try:
-            await client.delete_entity(item.entity_id)
-        except BrokerRefused as error:
-            if error.status != _NOT_FOUND:
-                raise
+        await _gone(client.delete_entity(item.entity_id))
+
+
+async def _strip(client: Client, items: Sequence[_Item]) -> None:
+    for item in items:
+        for name in msgspec.json.decode(item.entity):
+            if name not in {"id", "type"}:
+                await _gone(client.delete_attribute(item.entity_id, name))
+
+
+async def _gone(deletion: Awaitable[None]) -> None:
+    try:
+        await deletion
+    except BrokerRefused as error:
+        if error.status != _NOT_FOUND:
+            raise
 
 
 def _answer(items: Sequence[_Item], errors: Mapping[str, Mapping[str, Any]]) -> _Answer:

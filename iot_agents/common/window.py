@@ -7,7 +7,6 @@ sent and while it waits for another try, so that an entity's updates arrive in t
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Iterable
 
 from iot_agents.common.spool import Operation, Row
@@ -21,7 +20,8 @@ class Window:
 
     def __init__(self) -> None:
         self._rows: dict[int, Row] = {}
-        self._queues: dict[_Entity, deque[int]] = {}
+        # Lists, because most have one row, and an empty deque is as large as seventy numbers.
+        self._queues: dict[_Entity, list[int]] = {}
         self._blockers: dict[int, int] = {}
         self._ready: dict[_Lane, list[int]] = {}
         self._expired = 0
@@ -43,7 +43,7 @@ class Window:
             self.last = row.seq
             blockers = 0
             for entity in _entities(row):
-                queue = self._queues.setdefault(entity, deque())
+                queue = self._queues.setdefault(entity, [])
                 blockers += bool(queue)
                 queue.append(row.seq)
             self._blockers[row.seq] = blockers

@@ -1,60 +1,38 @@
-"""The Locations as we know them, and what changes of them mean for the broker.
-
-Every change of a Location is written together with the update that follows from it, so that neither
-is without the other after a crash. The update names what differs between the entities of the old
-and of the new Location, and nothing else.
-"""
+"""The Locations as we know them: whole, in parts, and what is missing of them."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
-from weakref import WeakValueDictionary
 
-import msgspec
-
-from iot_agents.common.counters import Counters
-from iot_agents.common.making import Made, Maker
-from iot_agents.common.mapping.model import Entity, MappingError, Mappings, Source
-from iot_agents.common.measure import Outcome, Ticket
-from iot_agents.common.spool import Entry, Operation, Spool
+from broker.core.timestamps import format_timestamp
+from iot_agents.common.making import Made
+from iot_agents.ocpi.ledger import Kept, Ledger, Place, changes, place
 from iot_agents.ocpi.model import Document, InvalidObject, moment
-from iot_agents.ocpi.parts import Address, UnknownObject, part_of, tidy, with_part
+from iot_agents.ocpi.parts import (
+    MISSING_SINCE,
+    Address,
+    UnknownObject,
+    missing,
+    outdated,
+    part_of,
+    tidy,
+    with_part,
+)
 
-FORMAT = "location-2.2.1"
-_log = logging.getLogger(__name__)
+KIND = "location"
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    """A Location, and the entities that stand for it at the broker."""
-
-    location: dict[str, Any] = {}
-    entities: list[Entity] = []
+def location_place(party: tuple[str, str], location_id: str) -> Place:
+    """Return where a Location is kept."""
+    return place(KIND, party, location_id)
 
 
 class Locations:
-    """The Locations in a spool's file."""
+    """The Locations in a ledger."""
 
-    def __init__(
-        self,
-        spool: Spool,
-        mappings: Mappings,
-        maker: Maker,
-        *,
-        tenant: str,
-        counters: Counters,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._spool = spool
-        self._mappings = mappings
-        self._maker = maker
-        self._tenant = tenant
-        self._counters = counters
-        self._clock = clock
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
     async def get(self, address: Address) -> Document:
         """Return a Location, EVSE or connector.
@@ -62,7 +40,7 @@ class Locations:
         Raises:
             UnknownObject: it is not known.
         """
-        return part_of((await self._known(address)).location, address)
+        return part_of((await self._known(address)).document, address)
 
     async def put(self, address: Address, document: Document) -> bool:
         """Take a whole object, durably, and return whether it was new; an old one is left out.
@@ -73,19 +51,19 @@ class Locations:
             SpoolFull: it was not taken.
             NotDurable: it may not have been written.
         """
-        async with self._lock(address):
-            kept = await (self._known if address.evse_uid else self._load)(address)
-            location = kept.location
+        async with self._ledger.lock(_place(address)):
+            kept = await (self._known if address.evse_uid else self._ledger_load)(address)
+            location = kept.document
             try:
                 known = part_of(location, address)
             except UnknownObject:
                 known = {}
             part = self._tidy(document, address, location)
-            if not known or known["last_updated"] <= part["last_updated"]:
+            if not known or not outdated(part, known):
                 await self._store(address, kept, with_part(location, address, part))
             return not known
 
-    async def patch(self, address: Address, changes: Document) -> None:
+    async def patch(self, address: Address, changed: Document) -> None:
         """Change some members of an object, durably; an old change is left out.
 
         Raises:
@@ -94,93 +72,87 @@ class Locations:
             SpoolFull: it was not taken.
             NotDurable: it may not have been written.
         """
-        if not changes.get("last_updated"):
+        if not changed.get("last_updated"):
             raise InvalidObject("last_updated is missing")
-        async with self._lock(address):
+        async with self._ledger.lock(_place(address)):
             kept = await self._known(address)
-            known = part_of(kept.location, address)
-            if moment(changes["last_updated"], self._clock()) < known["last_updated"]:
+            known = part_of(kept.document, address)
+            at = moment(changed["last_updated"], self._ledger.clock())
+            if outdated({**changed, "last_updated": at}, known):
                 return
-            part = self._tidy({**known, **changes}, address, kept.location)
-            await self._store(address, kept, with_part(kept.location, address, part))
+            found = {name: value for name, value in known.items() if name != MISSING_SINCE}
+            part = self._tidy({**found, **changed}, address, kept.document)
+            await self._store(address, kept, with_part(kept.document, address, part))
 
-    async def _store(self, address: Address, kept: _Kept, location: Document) -> None:
+    async def miss(
+        self, party: tuple[str, str], listed: Collection[str], since: datetime
+    ) -> Sequence[str]:
+        """Mark what a party's whole list, asked for at a moment, did not name.
+
+        What came in since then is not missing, nor is what is marked already.
+
+        Args:
+            listed: ids, in lower case.
+
+        Returns:
+            the ids that are missing now and were not before.
+        """
+        gone: list[str] = []
+        for kept in await self._ledger.known(KIND, party):
+            name = str(kept.document.get("id", ""))
+            if name.casefold() in listed:
+                continue
+            address = Address(*party, name)
+            async with self._ledger.lock(_place(address)):
+                current = await self._ledger.load(_place(address))
+                marked = missing(current.document, format_timestamp(self._ledger.clock()))
+                if current.at < since.timestamp() and marked is not None:
+                    await self._store(address, current, marked)
+                    gone.append(name)
+        return gone
+
+    async def _store(self, address: Address, kept: Kept, location: Document) -> None:
         made = self._entities(location, address)
-        if made.refused and not made.entities:
-            raise InvalidObject("; ".join(made.refused))
-        for refusal in made.refused:
-            self._counters.rejected += 1
-            _log.warning("location %s: %s", address, refusal)
         made_ids = {entity["id"] for entity in made.entities}
-        others = [entity for entity in kept.entities if entity["id"] not in made_ids]
+        before = [*kept.entities, *self._sessions_left(location, kept, address)]
+        others = [entity for entity in before if entity["id"] not in made_ids]
         # Of what is refused now the broker keeps what it has; the rest is gone.
         gone, left = ([], others) if made.refused else (others, [])
-        if gone:
-            await self._put(address, gone, operation=Operation.DELETE)
-        state = msgspec.json.encode(_Kept(location, [*made.entities, *left]))
-        changed = _changes(kept.entities, made.entities)
-        await self._put(address, changed, state={_key(address): state})
-
-    async def _put(self, address: Address, entities: Sequence[Entity], **more: Any) -> None:
-        device = f"{address.country_code}*{address.party_id}*{address.location_id}"
-        stored = self._spool.put(Entry(self._tenant, device, entities, **more))
-        await Ticket(Outcome.SPOOLED, stored).durable()
+        await self._ledger.write(
+            _place(address),
+            changes(kept.entities, made.entities, gone),
+            {_place(address): (location, [*made.entities, *left])},
+        )
 
     def _entities(self, location: Document, address: Address) -> Made:
         # `publish: false` is not for the public, and the broker is.
         if not location.get("publish", True):
             return Made()
-        try:
-            mapping = self._mappings.find(Source("ocpi", FORMAT), location)
-        except MappingError as error:
-            return Made(refused=(str(error),))
-        if mapping is None:
-            return Made(refused=("no mapping accepts this Location",))
-        return self._maker.make(mapping, location, str(address))
+        return self._ledger.make(KIND, location, str(address))
 
-    async def _known(self, address: Address) -> _Kept:
-        kept = await self._load(address)
-        if not kept.location:
+    def _sessions_left(
+        self, location: Document, kept: Kept, address: Address
+    ) -> Sequence[Document]:
+        """Return what sessions may have told of a Location that is new and not public."""
+        if location.get("publish", True) or kept.document:
+            return ()
+        return self._ledger.make(KIND, {**location, "publish": True}, str(address)).entities
+
+    async def _known(self, address: Address) -> Kept:
+        kept = await self._ledger_load(address)
+        if not kept.document:
             raise UnknownObject(f"Location {address.location_id!r:.40} is unknown")
         return kept
 
-    async def _load(self, address: Address) -> _Kept:
-        found = await self._spool.state(_key(address))
-        return _Kept() if found is None else msgspec.json.decode(found, type=_Kept)
+    async def _ledger_load(self, address: Address) -> Kept:
+        return await self._ledger.load(_place(address))
 
     def _tidy(self, document: Document, address: Address, location: Document) -> Document:
         country = location.get("country", "")
-        part, warnings = tidy(document, address, country, self._clock())
-        self._counters.warnings += len(warnings)
-        for warning in warnings:
-            _log.warning("location %s: %s", address, warning)
+        part, warnings = tidy(document, address, country, self._ledger.clock())
+        self._ledger.warn(f"location {address}", warnings)
         return part
 
-    def _lock(self, address: Address) -> asyncio.Lock:
-        return self._locks.setdefault(_key(address), asyncio.Lock())
 
-
-def _key(address: Address) -> str:
-    parts = (address.country_code, address.party_id, address.location_id)
-    return f"ocpi/location/{'/'.join(parts)}".casefold()
-
-
-def _changes(before: Sequence[Entity], after: Sequence[Entity]) -> list[Entity]:
-    """Return of each entity what is not as it was, leaving out times."""
-    known = {entity["id"]: entity for entity in before}
-    changed = (_difference(known.get(entity["id"], {}), entity) for entity in after)
-    return [entity for entity in changed if len(entity) > 2]  # noqa: PLR2004 - id and type
-
-
-def _difference(before: Entity, after: Entity) -> Entity:
-    return {
-        name: attribute
-        for name, attribute in after.items()
-        if name in {"id", "type"} or _timeless(before.get(name)) != _timeless(attribute)
-    }
-
-
-def _timeless(attribute: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if attribute is None:
-        return None
-    return {name: value for name, value in attribute.items() if name != "observedAt"}
+def _place(address: Address) -> Place:
+    return location_place((address.country_code, address.party_id), address.location_id)

@@ -83,7 +83,7 @@ def tidy_location(document: Document, now: datetime) -> tuple[Document, Sequence
     Raises:
         InvalidObject: a member we rely on is missing or wrong.
     """
-    location = _checked(document, Location, "location")
+    location = checked(document, Location, "location")
     warnings: list[str] = []
     tidy = {
         **document,
@@ -105,7 +105,7 @@ def tidy_evse(document: Document, country: str, now: datetime) -> tuple[Document
     Raises:
         InvalidObject: a member we rely on is missing or wrong.
     """
-    _checked(document, Evse, "evse")
+    checked(document, Evse, "evse")
     warnings: list[str] = []
     return _tidy_evse(document, country, now, warnings), warnings
 
@@ -116,7 +116,7 @@ def tidy_connector(document: Document, now: datetime) -> Document:
     Raises:
         InvalidObject: a member we rely on is missing or wrong.
     """
-    connector = _checked(document, Connector, "connector")
+    connector = checked(document, Connector, "connector")
     return {**document, "last_updated": moment(connector.last_updated, now)}
 
 
@@ -170,7 +170,12 @@ def _point(coordinates: Document, country: str, warnings: list[str]) -> Document
     return {**coordinates, "latitude": longitude, "longitude": latitude}
 
 
-def _checked(document: Document, kind: type[T], where: str) -> T:
+def checked(document: Document, kind: type[T], where: str) -> T:
+    """Return the members of an object that are relied on.
+
+    Raises:
+        InvalidObject: one is missing or wrong; the text names it.
+    """
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:

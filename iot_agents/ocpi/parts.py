@@ -15,6 +15,9 @@ from iot_agents.ocpi.model import (
     tidy_location,
 )
 
+MISSING_SINCE = "missing_since"
+"""The member of an EVSE that its operator's list did not name any more; ours, not OCPI's."""
+
 
 class UnknownObject(Exception):
     """There is no such Location, EVSE or connector; the text says which."""
@@ -86,6 +89,30 @@ def part_of(location: Document, address: Address) -> Document:
     return connector
 
 
+def outdated(part: Document, known: Document) -> bool:
+    """Tell whether an object is older than what we know; what was missing is back at any age."""
+    if MISSING_SINCE in known:
+        return False
+    return bool(known["last_updated"] > part["last_updated"])
+
+
+def missing(location: Document, now: str) -> Document | None:
+    """Return a Location that its operator's list lacks, None when nothing of it changes.
+
+    Nobody knows how its EVSEs are.
+    """
+    evses = location.get("evses") or []
+    if not evses or all(MISSING_SINCE in evse or evse["status"] == REMOVED for evse in evses):
+        return None
+    return {**location, "evses": [_missing(evse, "UNKNOWN", now) for evse in evses]}
+
+
+def _missing(evse: Document, status: str, now: str) -> Document:
+    if evse["status"] == REMOVED:
+        return evse
+    return {MISSING_SINCE: now, **evse, "status": status, "last_updated": now}
+
+
 def with_part(location: Document, address: Address, part: Document) -> Document:
     """Return a Location with an object put in or replaced; what contains it gets no older."""
     if not address.evse_uid:
@@ -102,12 +129,9 @@ def _with_all_evses(old: Document, new: Document) -> Document:
     evses: list[Document] = []
     for evse in new["evses"]:
         known = _find(old["evses"], "uid", evse["uid"]) or evse
-        evses.append(known if known["last_updated"] > evse["last_updated"] else evse)
+        evses.append(known if outdated(evse, known) else evse)
     gone = [evse for evse in old["evses"] if _find(evses, "uid", evse["uid"]) is None]
-    for evse in gone:
-        if evse["status"] != REMOVED:
-            evse = {**evse, "status": REMOVED, "last_updated": new["last_updated"]}  # noqa: PLW2901 - a changed copy
-        evses.append(evse)
+    evses += [_missing(evse, REMOVED, new["last_updated"]) for evse in gone]
     return {**new, "evses": evses}
 
 

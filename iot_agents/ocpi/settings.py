@@ -31,11 +31,13 @@ class OcpiSettings:
     Attributes:
         tenant: of all entities.
         base_path: of the receiver interfaces, before the version.
+        public_url: the root under which parties reach us; empty to take what they used.
         parties: the parties a token speaks for, by the token's SHA-256.
     """
 
     tenant: str
     base_path: str
+    public_url: str
     parties: Mapping[bytes, frozenset[Party]] = field(repr=False)
 
     @classmethod
@@ -54,7 +56,12 @@ class OcpiSettings:
                 for number, line in enumerate(lines, start=1)
                 if line.strip() and not line.startswith("#")
             ]
-        return cls(settings.tenant, settings.ocpi_base_path.rstrip("/"), _parties(entries))
+        return cls(
+            settings.tenant,
+            settings.ocpi_base_path.rstrip("/"),
+            settings.ocpi_public_url.rstrip("/"),
+            _parties(entries),
+        )
 
     def parties_of(self, authorization: str) -> frozenset[Party]:
         """Return whom an Authorization header speaks for; nobody when its token is unknown.

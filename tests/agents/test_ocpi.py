@@ -43,7 +43,8 @@ class Operator:
         self, method: str, path: str, body: Any = None, *, token: str = TOKEN, **more: Any
     ) -> Answer:
         headers = {"Authorization": f"Token {token}", **more.pop("headers", {})}
-        url = f"{self.agents.url}/ocpi/receiver/2.2.1/locations/{path}"
+        version, module = more.pop("version", "2.2.1"), more.pop("module", "locations")
+        url = f"{self.agents.url}/ocpi/receiver/{version}/{module}/{path}".rstrip("/")
         async with self._http.request(method, url, json=body, headers=headers, **more) as answer:
             said = await answer.json()
             return Answer(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
-from aiohttp import ClientSession
 
-from broker.client import Client
 from tests.support.api import Api
 from tests.support.builders import entity, prop
 
@@ -98,11 +95,37 @@ async def test_more_instances_than_a_page_has_are_cut_in_time(api: Api) -> None:
 
     assert (page.status, whole.status) == (206, 200)
     shown = page.body["speed"]
-    assert 20 <= len(shown) < 40
+    assert len(shown) == 15
     first, last = page.headers["Content-Range"].removeprefix("date-time ").split("Z-")
     assert first.startswith("2026-05-01T10:00:00")
     assert last.removesuffix("Z/*")[:19] == shown[-1]["observedAt"][:19]
     assert len(whole.body["speed"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "near"),
+    [("normalized", []), ("temporalValues", {"type": "Relationship", "objects": []})],
+)
+async def test_what_is_wholly_beyond_the_cut_is_named(api: Api, options: str, near: Any) -> None:
+    late = {"type": "Relationship", "object": "urn:a:1", "observedAt": at(59)}
+    await api("POST", PATH, entity(1, speed=series(*range(40)), near=[late]))
+
+    assert (await api("GET", f"{ONE}?options={options}")).body["near"] == near
+
+
+async def test_an_answer_goes_on_where_it_was_cut(api: Api) -> None:
+    await api("POST", PATH, entity(1, speed=series(*range(40)), level=series(*range(20))))
+
+    found: dict[str, Any] = {}
+    start = "2000-01-01T00:00:00Z"
+    status = 206
+    while status == 206:
+        page = await api("GET", f"{ONE}?timerel=after&timeAt={start}")
+        status = page.status
+        found |= {one["observedAt"]: one["value"] for one in page.body["speed"]}
+        start = page.headers.get("Content-Range", "").rpartition("Z-")[2].partition("/")[0]
+
+    assert list(found.values()) == list(range(40))
 
 
 async def test_the_last_instance_of_many_entities_is_not_cut(api: Api) -> None:
@@ -208,6 +231,51 @@ async def test_a_query_looks_at_the_instances_of_its_window(
     assert found.headers["NGSILD-Results-Count"] == str(len(numbers))
 
 
+@pytest.mark.parametrize(
+    ("query", "members"),
+    [
+        ("pick=id,speed", {"id", "speed"}),
+        ("pick=speed|level", {"speed", "level"}),
+        ("pick=id|type", {"id", "type"}),
+        ("omit=speed", {"id", "type", "level"}),
+        ("attrs=level", {"id", "type", "level"}),
+    ],
+)
+async def test_a_projection_shows_some_members(past: Api, query: str, members: set[str]) -> None:
+    assert set((await past("GET", f"{ONE}?{query}")).body) == members
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["attrs=other", "pick=other", "omit=id,type,speed,level", f"timerel=before&timeAt={at(0)}"],
+)
+async def test_a_history_without_what_is_asked_for_is_not_found(past: Api, query: str) -> None:
+    assert (await past("GET", f"{ONE}?{query}")).status == 404
+
+
+async def test_a_query_leaves_out_what_has_nothing_of_a_dataset(past: Api) -> None:
+    path = f"{PATH}?type=Sensor&attrs=speed&{ALL_TIME}&datasetId="
+
+    assert (await past("GET", f"{path}urn:d:1&count=true")).body == []
+    assert len((await past("GET", f"{path}@none")).body) == 1
+
+
+async def test_what_matches_comes_with_all_of_the_window(past: Api) -> None:
+    found = await past("GET", f"{PATH}?type=Sensor&q=speed>4&{ALL_TIME}&options=temporalValues")
+
+    assert [value for value, _ in found.body[0]["speed"]["values"]] == [1, 2, 3, 4, 5]
+
+
+async def test_the_scope_of_what_is_history_only_can_be_deleted(api: Api) -> None:
+    await api("POST", PATH, entity(1, scope=["/a", "/b"], speed=series(1)))
+
+    assert (await api("DELETE", f"/entities/{ID}/attrs/scope")).status == 204
+
+    [instance] = (await api("GET", f"{ONE}?timeproperty=deletedAt")).body["scope"]
+    assert instance["value"] == []
+    assert "deletedAt" in instance
+
+
 async def test_a_query_by_post_asks_the_same(past: Api) -> None:
     query = {
         "type": "Query",
@@ -239,7 +307,6 @@ async def test_a_query_by_post_asks_the_same(past: Api) -> None:
         ("DELETE", f"{ONE}/attrs/speed/none", None, 400, "instanceId"),
         ("PATCH", f"{ONE}/attrs/speed/urn:x:1", {"speed": series(1)}, 404, "urn:x:1"),
         ("DELETE", f"{PATH}/urn:ngsi-ld:Sensor:9", None, 404, "Sensor:9"),
-        ("POST", "/temporal/instances", {}, 400, "array"),
     ],
 )
 async def test_what_is_wrong_is_told(
@@ -267,46 +334,6 @@ async def test_the_state_of_a_moment_is_had_from_history(api: Api) -> None:
     assert (await api("GET", f"/entities/{ID}?asOf={changed}&options=simplified")).body == {
         "id": ID, "type": "Sensor", "speed": 2, "more": 3,
     }  # fmt: skip
-
-
-async def test_past_instances_are_imported_each_for_itself(api: Api) -> None:
-    row = {"entityId": ID, "entityType": "Sensor", "attribute": "speed"}
-    rows = [{**row, **one} for one in series(1, 2, 3)]
-    bad = {**row, "value": 5}
-
-    answer = await api("POST", "/temporal/instances", [*rows, bad])
-    again = await api("POST", "/temporal/instances", rows)
-
-    assert (answer.status, again.status) == (207, 200)
-    assert answer.body["imported"] == 3
-    assert [(one["index"], "observedAt" in one["detail"]) for one in answer.body["errors"]] == [
-        (3, True)
-    ]
-    assert await values(api) == [1, 2, 3]
-    assert (await api("GET", f"/entities/{ID}")).status == 404
-
-
-async def test_what_is_exported_can_be_imported(past: Api) -> None:
-    async with ClientSession() as session:
-        client = Client(session, past.url)
-        other = Client(session, past.url, tenant="other")
-        lines = [line async for line in client.lines(f"/temporal/instances?type=Sensor&{ALL_TIME}")]
-        await other.request(
-            "POST", "/temporal/instances", body=list(map(msgspec.json.decode, lines))
-        )
-
-        copied = await other.request("GET", f"{ONE}?instances=1000")
-
-    assert len(lines) == 7
-    assert _without_ids(copied) == _without_ids((await past("GET", ONE)).body)
-
-
-def _without_ids(history: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: [{**one, "instanceId": ""} for one in instances]
-        for name, instances in history.items()
-        if isinstance(instances, list)
-    }
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def settings_in(directory: Path) -> Settings:
     settings = replace(
         settings,
         broker=replace(settings.broker, port=0),
-        agents=replace(settings.agents, port=0, mqtt_embedded_port=0),
+        agents=replace(settings.agents, port=0, http_port=0, mqtt_embedded_port=0),
         subscribers=replace(settings.subscribers, port=0),
     )
     return demo_settings(settings, TOKEN)

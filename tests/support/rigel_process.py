@@ -22,6 +22,7 @@ class Ports:
 
     broker: int = field(default_factory=free_port)
     agents: int = field(default_factory=free_port)
+    measures: int = field(default_factory=free_port)
     subscribers: int = field(default_factory=free_port)
     mqtt: int = field(default_factory=free_port)
 
@@ -31,6 +32,7 @@ class Ports:
         return {
             "RIGEL_BROKER_PORT": str(self.broker),
             "RIGEL_AGENTS_PORT": str(self.agents),
+            "RIGEL_AGENTS_HTTP_PORT": str(self.measures),
             "RIGEL_SUBSCRIBERS_PORT": str(self.subscribers),
             "RIGEL_AGENTS_MQTT_EMBEDDED_PORT": str(self.mqtt),
         }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from tests.support.shared import SHARED
 
 _TIMES = {"observedAt", "timestamp"}
+_DATES = {"startDateTime", "endDateTime"}
 _SETS = {"socketType"}
 
 
@@ -80,8 +81,9 @@ def _timeless(value: Any) -> Any:
 def _same(name: str, one: Any, other: Any, without_time: bool = False) -> bool:  # noqa: FBT001, FBT002
     if without_time:
         other = _timeless(other)
-    if name in _SETS and isinstance(one, Mapping):
-        return sorted(one["value"]) == sorted(other["value"]) and _same(
+    if name in _SETS | _DATES and isinstance(one, Mapping):
+        read: Callable[[Any], Any] = sorted if name in _SETS else _milliseconds
+        return read(one["value"]) == read(other["value"]) and _same(
             "", {**one, "value": 0}, {**other, "value": 0}
         )
     if name in _TIMES:

@@ -92,7 +92,7 @@ def parse(methods: str | None, duration: str | None) -> Aggregation:
     return Aggregation(names, None if duration is None else parse_duration(duration))
 
 
-def parse_duration(text: str) -> Duration | None:
+def parse_duration(text: str, where: str = "aggrPeriodDuration") -> Duration | None:
     """Read a duration; None is one of zero.
 
     Raises:
@@ -100,16 +100,14 @@ def parse_duration(text: str) -> Duration | None:
     """
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise BadRequestData(
-            f"aggrPeriodDuration: expected a duration such as P1DT12H, got {text!r:.80}"
-        )
+        raise BadRequestData(f"{where}: expected a duration such as P1DT12H, got {text!r:.80}")
     weeks, years, months, days, hours, minutes, seconds = (
         int(part or 0) for part in found.groups()
     )
     micros = (weeks * 7 + days) * _DAY + ((hours * 60 + minutes) * 60 + seconds) * _SECOND
     duration = Duration(years * _MONTHS_A_YEAR + months, micros)
     if duration.months > MAX_YEARS * _MONTHS_A_YEAR or micros > MAX_YEARS * 366 * _DAY:
-        raise BadRequestData(f"aggrPeriodDuration: {text} is longer than {MAX_YEARS} years")
+        raise BadRequestData(f"{where}: {text} is longer than {MAX_YEARS} years")
     return duration if duration != Duration() else None
 
 

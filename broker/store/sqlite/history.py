@@ -28,7 +28,7 @@ import msgspec
 from broker.core import moments
 from broker.core.events import AttributeChanged, EntityChanged
 from broker.core.evolution import null_instance
-from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL
+from broker.core.identifiers import DEFAULT_INSTANCE
 from broker.core.vocabulary import KINDS
 from broker.store.sqlite.index_terms import Terms
 
@@ -185,10 +185,7 @@ class History:
     def note_scopes(self, cursor: sqlite3.Cursor, seq: int, scopes: Any, at: int, n: int) -> None:
         """Take down the scopes of an entity from an instant on; None is none (clause 4.5.6)."""
         series = self._terms.intern(cursor, SCOPE) << BITS
-        form = DELETED if scopes is None else OBSERVED | moments.MILLISECONDS
-        value = NGSI_LD_NULL if scopes is None else scopes
-        content = _encode({"type": "Property", "value": value})
-        self._rows.append((seq, series, at, n, form, 0, None, content, None))
+        self._rows.append(scopes_row(seq, series, scopes, at, n))
 
     def flush(self, cursor: sqlite3.Cursor) -> None:
         """Write what was taken down."""
@@ -237,6 +234,13 @@ def tombstone_row(seq: int, series: int, before: Instance, at: int, n: int) -> H
     time = at if observed is None else max(at, moments.instant(observed))
     value = _encode(null_instance(before.get("type", "Property")))
     return seq, series, time, n, DELETED, at - time, None, value, None
+
+
+def scopes_row(seq: int, series: int, scopes: Any, at: int, n: int) -> HistoryRow:
+    """Return the row of the scopes that an entity has from an instant on; None is none."""
+    form = DELETED if scopes is None else OBSERVED | moments.MILLISECONDS
+    value = _encode({"type": "Property", "value": [] if scopes is None else scopes})
+    return seq, series, at, n, form, 0, None, value, None
 
 
 def content(instance: Instance, form: int) -> tuple[Any, bytes | str | None]:

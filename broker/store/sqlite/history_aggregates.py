@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from broker.core.query import aggregation as rules
 from broker.core.query.aggregation import Aggregation, Bucket
 from broker.core.query.temporal import TemporalQuery
 from broker.core.vocabulary import KINDS
-from broker.store.sqlite.history import read_instance, read_value
+from broker.store.sqlite.history import read_value
 from broker.store.sqlite.history_window import Window
 
 MOST_POINTS: Final = 1_000_000
@@ -64,17 +64,8 @@ class Aggregates:
         )
         self._source = f"FROM history WHERE {named} {window.there}"
 
-    def of(
-        self,
-        entity: int,
-        series: int,
-        name: Iri,
-        keeps: Callable[[dict[str, Any]], bool] | None,
-    ) -> Found | None:
+    def of(self, entity: int, series: int, name: Iri) -> Found | None:
         """Aggregate a series; None: it has nothing in the window.
-
-        Args:
-            keeps: which instances are meant, None is all.
 
         Raises:
             InvalidRequest: a method does not fit a value.
@@ -88,11 +79,11 @@ class Aggregates:
         if first is None:
             return None
         start, value = first
-        if keeps is None and value.__class__ in (int, float):
+        if value.__class__ in (int, float):
             found = self._in_sqlite(params, start, value)
             if found is not None:
                 return "Property", found
-        return self._in_python(entity, series, name, params, keeps)
+        return self._in_python(name, params)
 
     def _params(self, entity: int, series: int) -> dict[str, Any]:
         start = self._window.start
@@ -161,34 +152,21 @@ class Aggregates:
         }
         return Bucket(*edges, values)
 
-    def _in_python(
-        self,
-        entity: int,
-        series: int,
-        name: Iri,
-        params: dict[str, Any],
-        keeps: Callable[[dict[str, Any]], bool] | None,
-    ) -> Found | None:
+    def _in_python(self, name: Iri, params: dict[str, Any]) -> Found:
         key = self._window.key
         cursor = self._connection.execute(
-            f"SELECT {key}, at, n, form, recorded, modified, value, rest {self._source}"
-            f" ORDER BY {key}, n",
-            params,
+            f"SELECT {key}, value {self._source} ORDER BY {key}, n", params
         )
         kinds: set[str] = set()
         points: list[tuple[int, Any]] = []
-        for row in cursor:
-            if keeps is not None and not keeps(read_instance(entity, series, row[1:])):
-                continue
-            kind, value = read_value(row[6])
+        for time, content in cursor:
+            kind, value = read_value(content)
             kinds.add(kind)
-            points.append((row[0], value))
+            points.append((time, value))
             if len(points) > MOST_POINTS:
                 raise TooManyResults(
                     f"aggrMethods: more than {MOST_POINTS} values of {name:.200}, not all numbers"
                 )
-        if not points:
-            return None
         bounds = self._query.start, self._query.end
         kind = min(kinds, key=_RANKS.index)
         return kind, rules.aggregate(self._aggregation, points, bounds, name, kind)

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from broker.core import moments
+from broker.core import moments, vocabulary
 from broker.core.errors import ResourceNotFound
 from broker.core.evolution import Evolution, is_deletion
 from broker.core.identifiers import DEFAULT_INSTANCE, Iri, Tenant
@@ -104,7 +104,8 @@ class Changes:
             for place, instance in enumerate(instances):
                 dataset = instance.get("datasetId", DEFAULT_INSTANCE)
                 series = history.series_of(self._terms, self._cursor, attribute, dataset)
-                rows.append(_row(seq, series, instance, now, self._free(seq, series, now) + place))
+                n = 0 if "observedAt" in instance else self._free(seq, series, now) + place
+                rows.append(_row(seq, series, instance, now, n))
         series = history.series_of(self._terms, self._cursor, history.SCOPE, DEFAULT_INSTANCE)
         for place, instance in enumerate(evolution.get("scope", ())):
             timed = {"observedAt": format_timestamp(moments.moment_of(now)), **instance}
@@ -131,20 +132,26 @@ class Changes:
         at = moments.instant(now)
         for series in self.series(past.seq, attribute, dataset_id):
             form, value = self._cursor.execute(_LAST, (past.seq, series)).fetchone()
-            if not form & DELETED:
-                before = {"type": history.read_value(value)[0]}
-                n = self._free(past.seq, series, at)
-                rows.append(history.tombstone_row(past.seq, series, before, at, n))
+            if form & DELETED:
+                continue
+            n = self._free(past.seq, series, at)
+            if attribute == vocabulary.SCOPE:
+                rows.append(history.scopes_row(past.seq, series, None, at, n))
+                continue
+            before = {"type": history.read_value(value)[0]}
+            rows.append(history.tombstone_row(past.seq, series, before, at, n))
         self._cursor.executemany(REPLACE, rows)
         return bool(rows)
 
     def series(self, seq: int, attribute: Iri, dataset_id: str | None) -> list[int]:
-        """Return the series of an attribute; None is every dataset."""
+        """Return the series of an attribute, or of the scopes; None is every dataset."""
+        there = series_of_entity(self._cursor.connection, seq)
+        if attribute == vocabulary.SCOPE:
+            scopes = self._names.own_series(history.SCOPE)
+            return [number for number in there if number == scopes]
         return [
             number
-            for number, name, dataset in self._names.attributes(
-                series_of_entity(self._cursor.connection, seq)
-            )
+            for number, name, dataset in self._names.attributes(there)
             if name == attribute and dataset_id in (None, dataset)
         ]
 
@@ -164,7 +171,7 @@ class Changes:
         )
         if not new_form & (OBSERVED | DELETED):
             at, n, new_form = key.at, key.n, form & ~DELETED
-        if at != key.at or n != key.n:
+        if history.instance_id(Key(seq, series, at, n, created - at)) != instance_id:
             marked = {**instance, "instanceId": instance_id}
             value, rest = history.content(marked, new_form)
         written = (seq, series, at, n, new_form, created - at, now, value, rest)

@@ -1,18 +1,18 @@
 """Read evolutions: the instances of a window, as many as may be served, or their aggregation.
 
 All instances of an answer are sought in order of time, forwards, or backwards for `lastN`; when
-there are more than may be served, the answer ends at one moment for all of them (clause 6.3.10).
+one series has more than may be served, the answer ends at one moment for all (clause 6.3.10).
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from broker.core.evolution import Evolution
 from broker.core.identifiers import DEFAULT_INSTANCE, Iri
-from broker.store.sqlite.history import SCOPE, TYPE, numbers_of, read_instance
+from broker.store.sqlite.history import SCOPE, TYPE, numbers_of, read_instance, read_value
 from broker.store.sqlite.history_aggregates import Aggregates
 from broker.store.sqlite.history_names import Names, Past
 from broker.store.sqlite.history_window import Row, Window, series_of_entity
@@ -20,12 +20,6 @@ from broker.store.temporal import EvolutionPage, TemporalSelection
 
 MOST_INSTANCES: Final = 100_000
 """Instances that one answer may have."""
-
-MOST_FILTERED: Final = 200_000
-"""Instances of one series that may be looked at one by one."""
-
-Keeps = Callable[[Iri, str, dict[str, Any]], bool]
-"""Tells of an attribute, its datasetId and an instance whether a query means that instance."""
 
 
 class _Found(NamedTuple):
@@ -35,13 +29,6 @@ class _Found(NamedTuple):
     place: int
     series: int
     row: Row
-
-
-class Filter(NamedTuple):
-    """Which instances a query means, of the attributes that it looks at."""
-
-    attributes: frozenset[Iri]
-    keeps: Keeps
 
 
 class Answer:
@@ -60,25 +47,19 @@ class Answer:
         self._entities = entities
         self._window = Window(selection.window)
         self._backwards = selection.window.last_n is not None
-        self._most = min(selection.instances * max(1, len(entities)), MOST_INSTANCES)
+        last_n = selection.window.last_n
+        self._limit = min(selection.instances + 1, last_n or selection.instances + 1)
         self._found: list[_Found] = []
         self._seen: list[list[int]] = []
         self._until: int | None = None
 
-    def page(self, *, more: bool = False, filters: Sequence[Filter | None] = ()) -> EvolutionPage:
-        """Return the page of the entities.
-
-        Args:
-            filters: for each entity, which instances the query means.
-        """
-        all_filters = filters or [None] * len(self._entities)
+    def page(self, *, more: bool = False) -> EvolutionPage:
+        """Return the page of the entities."""
         if self._selection.window.aggregation is not None:
-            pairs = zip(self._entities, all_filters, strict=True)
-            return EvolutionPage([self._aggregated(past, one) for past, one in pairs], more)
-        for place, (past, one) in enumerate(zip(self._entities, all_filters, strict=True)):
-            self._gather(place, past, one)
-        if len(self._found) > self._most:
-            self._prune()
+            return EvolutionPage([self._aggregated(past) for past in self._entities], more)
+        for place, past in enumerate(self._entities):
+            self._gather(place, past)
+        self._prune()
         return EvolutionPage(self._evolutions(), more, self._cut())
 
     def _wanted(self, series: Iterable[int]) -> Iterable[tuple[int, Iri, str]]:
@@ -91,53 +72,36 @@ class Answer:
             if selection.dataset_ids is None or dataset in selection.dataset_ids:
                 yield number, attribute, dataset
 
-    def _gather(self, place: int, past: Past, one: Filter | None) -> None:
+    def _gather(self, place: int, past: Past) -> None:
         all_series = series_of_entity(self._connection, past.seq)
         scopes = self._names.own_series(SCOPE)
         self._seen.append(all_series)
-        wanted = [(number, one, attribute) for number, attribute, _ in self._wanted(all_series)]
+        wanted = [number for number, _, _ in self._wanted(all_series)]
         if scopes in all_series:
-            wanted.append((scopes, None, Iri(SCOPE)))
-        for series, meant, attribute in wanted:
-            if meant is not None and attribute in meant.attributes:
-                rows = self._filtered(past.seq, series, meant)
-            else:
-                rows = self._rows(past.seq, series, self._limit())
+            wanted.append(scopes)
+        for series in wanted:
+            rows = self._window.rows(
+                self._connection,
+                past.seq,
+                series,
+                most=self._limit,
+                backwards=self._backwards,
+                until=self._until,
+            )
+            if len(rows) > self._selection.instances:
+                self._until = rows[-2][0]
             self._found += [_Found(row[0], place, series, row[1:]) for row in rows]
-            if len(self._found) > 2 * self._most:
+            if len(self._found) > 2 * MOST_INSTANCES:
                 self._prune()
-
-    def _limit(self) -> int:
-        last_n = self._selection.window.last_n
-        return min(self._most + 1, last_n or self._most + 1)
-
-    def _rows(self, seq: int, series: int, most: int) -> list[Row]:
-        return self._window.rows(
-            self._connection,
-            seq,
-            series,
-            most=most,
-            backwards=self._backwards,
-            until=self._until,
-        )
-
-    def _filtered(self, seq: int, series: int, meant: Filter) -> list[Row]:
-        attribute, dataset = self._names.series(series)
-        rows = []
-        for row in self._rows(seq, series, MOST_FILTERED):
-            if meant.keeps(attribute, dataset, read_instance(seq, series, row[1:])):
-                rows.append(row)
-                if len(rows) == self._limit():
-                    break
-        return rows
 
     def _prune(self) -> None:
         """Keep what may be served, and seek no further than to the time where that ends."""
-        self._found.sort(key=lambda found: found.time, reverse=self._backwards)
-        if len(self._found) <= self._most:
+        if len(self._found) > MOST_INSTANCES:
+            self._found.sort(key=lambda found: found.time, reverse=self._backwards)
+            self._until = self._found[MOST_INSTANCES - 1].time
+        until = self._until
+        if until is None:
             return
-        until = self._found[self._most - 1].time
-        self._until = until
         if self._backwards:
             self._found = [found for found in self._found if found.time >= until]
         else:
@@ -158,8 +122,6 @@ class Answer:
         evolutions = []
         for past, series in zip(self._entities, self._seen, strict=True):
             evolution = self._frame(past, series)
-            if self._until is not None:
-                evolution["attributes"] = self._cut_off(past.seq, series)
             evolutions.append(evolution)
         for _, place, number, row in self._found:
             evolution = evolutions[place]
@@ -171,15 +133,20 @@ class Answer:
             if dataset != DEFAULT_INSTANCE:
                 instance["datasetId"] = dataset
             evolution["attributes"].setdefault(attribute, []).append(instance)
+        if self._until is not None:
+            for past, series, evolution in zip(self._entities, self._seen, evolutions, strict=True):
+                evolution["beyond"] = self._beyond(past.seq, series, evolution["attributes"])
         return evolutions
 
-    def _cut_off(self, seq: int, series: Sequence[int]) -> dict[Iri, list[Any]]:
-        """Return the attributes that have instances in the window, be they served or not."""
-        return {
-            attribute: []
-            for number, attribute, _ in self._wanted(series)
-            if self._window.has(self._connection, seq, number)
-        }
+    def _beyond(self, seq: int, series: Sequence[int], served: Collection[Iri]) -> dict[Iri, str]:
+        """Return the attributes whose instances in the window are all cut off, with their kinds."""
+        beyond = {}
+        for number, attribute, _ in self._wanted(series):
+            if attribute not in served:
+                content = self._window.first_value(self._connection, seq, number)
+                if content is not None:
+                    beyond[attribute] = read_value(content)[0]
+        return beyond
 
     def _frame(self, past: Past, series: Sequence[int]) -> Evolution:
         types = list(past.types)
@@ -202,19 +169,12 @@ class Answer:
             evolution["deletedAt"] = past.deleted
         return Evolution(evolution)
 
-    def _aggregated(self, past: Past, one: Filter | None) -> Evolution:
+    def _aggregated(self, past: Past) -> Evolution:
         series = series_of_entity(self._connection, past.seq)
         evolution = self._frame(past, series)
         aggregates = Aggregates(self._connection, self._window, self._selection.window)
         for number, attribute, dataset in self._wanted(series):
-            keeps: Callable[[dict[str, Any]], bool] | None = None
-            if one is not None and attribute in one.attributes:
-                keeps = _kept(one, attribute, dataset)
-            found = aggregates.of(past.seq, number, attribute, keeps)
+            found = aggregates.of(past.seq, number, attribute)
             if found is not None:
                 evolution["attributes"].setdefault(attribute, []).append((dataset, *found))
         return evolution
-
-
-def _kept(one: Filter, attribute: Iri, dataset: str) -> Callable[[dict[str, Any]], bool]:
-    return lambda instance: one.keeps(attribute, dataset, instance)

@@ -71,11 +71,11 @@ class Overdues:
 
     def _keep(self, tenant: Tenant | None, types: frozenset[Iri]) -> int | None:
         kept = [
-            policy.keep
+            (policy.type is None, policy.tenant is None, policy.keep)
             for policy in self._policies
-            if policy.tenant in (None, tenant) and (policy.type is None or policy.type in types)
+            if policy.tenant in (None, tenant) and _means(policy.type, types)
         ]
-        return min(kept, default=None)
+        return min(kept)[2] if kept else None
 
     def _of(self, seq: int, cutoff: int, *, is_past: bool) -> list[Overdue]:
         own = self._names.own_series(TYPE)
@@ -91,3 +91,12 @@ class Overdues:
             if first < before:
                 found.append(Overdue(seq, series, before))
         return found
+
+
+def _means(name: str | None, types: frozenset[Iri]) -> bool:
+    """Tell whether a policy's type is one of an entity's, or the last part of one."""
+    if name is None or name in types:
+        return True
+    return ":" not in name and any(
+        iri.rpartition("/")[2].rpartition("#")[2] == name for iri in types
+    )

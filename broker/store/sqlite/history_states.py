@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from broker.core import moments
 from broker.core.errors import TooComplexQuery
 from broker.core.identifiers import ExpandedEntity, Iri
-from broker.core.query import evaluate
+from broker.core.query import evaluate, ordering
 from broker.core.query.entity_query import EntityQuery
 from broker.store.sqlite.history import COLUMNS, DELETED, SCOPE, TYPE, read_instance
 from broker.store.sqlite.history_names import Names, Past
@@ -58,54 +59,55 @@ class States:
         Raises:
             TooComplexQuery: more entities would have to be looked at than one query may.
         """
+        found = self._found(query)
+        if not query.order:
+            return found
+        keys = [ordering.compile_key(term, query.dataset_ids) for term in query.order]
+        keyed = [(tuple(key(entity) for key in keys), entity) for entity in found]
+        return iter(ordering.sort_keyed(keyed, query.order))
+
+    def _found(self, query: EntityQuery) -> Iterator[ExpandedEntity]:
         looked_at = query.attrs | (frozenset() if query.q is None else attributes_of(query.q))
         if query.geo is not None:
             looked_at |= {query.geo.geoproperty}
+        # Members of the entity itself, such as modifiedAt, depend on all of its attributes.
+        in_part = not query.by_membership and all(":" in name for name in looked_at)
         matches = evaluate.compile(query, linked=self.of)
-        candidates = Candidates(self._connection, self._terms, self._tenant, query)
+        unordered = replace(query, order=())
+        candidates = Candidates(self._connection, self._terms, self._tenant, unordered)
         for count, past in enumerate(candidates):
             if count == MOST_STATES:
                 raise TooComplexQuery(
                     f"more than {MOST_STATES} entities would have to be looked at one by one;"
                     " narrow the query by type or id"
                 )
-            if query.by_membership or self._could(past, looked_at, matches):
-                state = self._state(past, None)
-                if state is not None and matches(state):
-                    yield state
-
-    def _could(self, past: Past, looked_at: Any, matches: Any) -> bool:
-        """Tell by the attributes that the query looks at whether the whole entity can match."""
-        state = self._state(past, looked_at)
-        return state is not None and bool(matches(state))
+            if in_part:
+                part = self._state(past, looked_at)
+                if part is None or not matches(part):
+                    continue
+            state = self._state(past, None)
+            if state is not None and matches(state):
+                yield state
 
     def _state(self, past: Past, only: frozenset[Iri] | None) -> ExpandedEntity | None:
+        """Return an entity, with some of its attributes or all; None if it was not there."""
         if past.deleted is not None and moments.instant(past.deleted) <= self._at:
             return None
         series = series_of_entity(self._connection, past.seq)
-        types = self._types(past, series)
+        types, is_known = self._types(past, series)
         if types is None:
             return None
+        times: list[int] = []
         attributes: dict[Iri, dict[str, Any]] = {}
         for number, attribute, dataset in self._names.attributes(series):
             if only is None or attribute in only:
-                instance = self._instance(past.seq, number)
+                instance = self._instance(past.seq, number, times)
                 if instance is not None:
                     attributes.setdefault(attribute, {})[dataset] = instance
-        created = moments.instant(past.created)
-        if (
-            created > self._at
-            and not attributes
-            and (only is None or not self._had_any(past, series))
-        ):
+        was_there = is_known or moments.instant(past.created) <= self._at
+        if not was_there and only is None and not attributes:
             return None
-        return self._entity(past, types, series, attributes)
-
-    def _had_any(self, past: Past, series: list[int]) -> bool:
-        return any(
-            self._instance(past.seq, number) is not None
-            for number, _, _ in self._names.attributes(series)
-        )
+        return self._entity(past, types, series, attributes, times)
 
     def _entity(
         self,
@@ -113,33 +115,41 @@ class States:
         types: tuple[Iri, ...],
         series: list[int],
         attributes: dict[Iri, dict[str, Any]],
+        times: list[int],
     ) -> ExpandedEntity:
-        born = [one["createdAt"] for instances in attributes.values() for one in instances.values()]
-        written = [
-            one["modifiedAt"] for instances in attributes.values() for one in instances.values()
-        ]
-        created = past.created
-        if moments.instant(created) > self._at:
+        created = moments.instant(past.created)
+        if created > self._at:
+            born = [
+                moments.instant(one["createdAt"])
+                for instances in attributes.values()
+                for one in instances.values()
+            ]
             created = min(born, default=created)
         entity: dict[str, Any] = {
             "id": past.id,
             "type": list(types),
-            "createdAt": created,
-            "modifiedAt": max([created, *written]),
+            "createdAt": moments.join(created),
             "attributes": attributes,
         }
         scopes = self._names.own_series(SCOPE)
-        row = self._last(past.seq, scopes) if scopes in series and scopes is not None else None
-        if row is not None and not row[2] & DELETED:
-            entity["scope"] = read_instance(past.seq, scopes or 0, row)["value"]
+        if scopes is not None and scopes in series:
+            instance = self._instance(past.seq, scopes, times)
+            if instance is not None:
+                entity["scope"] = instance["value"]
+        entity["modifiedAt"] = moments.join(max([created, *times]))
         return ExpandedEntity(entity)
 
     def _last(self, entity: int, series: int) -> Any:
         return self._connection.execute(LAST, (entity, series, self._at)).fetchone()
 
-    def _instance(self, entity: int, series: int) -> dict[str, Any] | None:
+    def _instance(self, entity: int, series: int, times: list[int]) -> dict[str, Any] | None:
+        """Return the instance of a series; when it was written, or deleted, is added to `times`."""
         row = self._last(entity, series)
-        if row is None or row[2] & DELETED:
+        if row is None:
+            return None
+        at, _, form, recorded, modified, *_ = row
+        times.append(at + recorded if modified is None else modified)
+        if form & DELETED:
             return None
         instance = read_instance(entity, series, row)
         del instance["instanceId"]
@@ -147,18 +157,20 @@ class States:
         instance["createdAt"] = moments.join(born)
         return instance
 
-    def _types(self, past: Past, series: list[int]) -> tuple[Iri, ...] | None:
-        """Return the types that an entity had; None if it was deleted then."""
+    def _types(self, past: Past, series: list[int]) -> tuple[tuple[Iri, ...] | None, bool]:
+        """Return the types that an entity had, None if it was deleted then, and if they are known.
+
+        They are known of entities that were deleted or had other types once.
+        """
         own = self._names.own_series(TYPE)
         if own is None or own not in series:
-            return past.types
+            return past.types, False
         row = self._last(past.seq, own)
-        if row is None:
-            row = self._connection.execute(
-                f"SELECT {COLUMNS} FROM history WHERE entity = ? AND series = ?"
-                " AND value IS NOT NULL ORDER BY at, n LIMIT 1",
-                (past.seq, own),
-            ).fetchone()
-        if row is None:
-            return past.types
-        return None if row[2] & DELETED else self._names.types(row[5])
+        if row is not None:
+            return (None if row[2] & DELETED else self._names.types(row[5])), True
+        row = self._connection.execute(
+            f"SELECT {COLUMNS} FROM history WHERE entity = ? AND series = ?"
+            " AND value IS NOT NULL ORDER BY at, n LIMIT 1",
+            (past.seq, own),
+        ).fetchone()
+        return (past.types if row is None else self._names.types(row[5])), False

@@ -78,6 +78,12 @@ class Window:
         found = connection.execute(sql, (*self.params(entity, series), *values))
         return found.fetchone() is not None
 
+    def first_value(self, connection: sqlite3.Connection, entity: int, series: int) -> Any:
+        """Return what stands in the column `value` of some row; None: there is no row."""
+        sql = f"SELECT value FROM {self.source} LIMIT 1"
+        row = connection.execute(sql, self.params(entity, series)).fetchone()
+        return None if row is None else row[0]
+
     def rows(
         self,
         connection: sqlite3.Connection,

@@ -85,8 +85,7 @@ class SqliteTemporal:
             search = Search(connection, terms, number, query, selection)
             found = list(islice(search, offset, offset + limit + 1))
             page = found[:limit]
-            answer = Answer(connection, names, selection, [past for past, _ in page])
-            return answer.page(more=len(found) > limit, filters=[meant for _, meant in page])
+            return Answer(connection, names, selection, page).page(more=len(found) > limit)
 
         return await self._read(tenant, read)
 
@@ -168,7 +167,8 @@ class SqliteTemporal:
 
     async def _remove(self, seq: int, series: Sequence[int]) -> None:
         for one in series:
-            while await self._write(partial(_remove_before, overdue=Overdue(seq, one, EVER))):
+            remove = partial(_remove_before, overdue=Overdue(seq, one, EVER), most=STEP)
+            while await self._write(remove):
                 pass
 
     async def modify_instance(
@@ -321,7 +321,7 @@ class SqliteTemporal:
         return format_timestamp(self._clock())
 
 
-def _remove_before(changes: Changes, overdue: Overdue, most: int = STEP) -> int:
+def _remove_before(changes: Changes, overdue: Overdue, most: int) -> int:
     return changes.remove_before(*overdue, most)
 
 

@@ -72,6 +72,7 @@ class Asked:
         key: the same for every delivery of the same request; empty when nothing can tell.
         expiry: seconds until it is given up; None is what is provisioned.
         at: when it was asked for; None is now.
+        stored: whether the broker keeps what was asked for as the attribute's value.
     """
 
     tenant: str
@@ -81,6 +82,7 @@ class Asked:
     key: str = ""
     expiry: float | None = None
     at: datetime | None = None
+    stored: bool = False
 
 
 class TooManyCommands(Exception):
@@ -188,6 +190,28 @@ class Desk:
         job = partial(rows.fetch, tenant=tenant, entity_id=entity_id, now=self._now(), limit=limit)
         return await self._spool.change(job)
 
+    async def entities(self, tenant: str, kind: str, apikey: str, limit: int) -> Sequence[str]:
+        """Return the entities of this agent's devices with commands, by type and apikey.
+
+        Args:
+            kind: the entities' type; empty is any. Likewise `apikey`.
+        """
+        found: list[str] = []
+        after = 0
+        while True:
+            after, page = await self._registry.commanded(after, _AT_A_TIME)
+            for known in page:
+                entity_id, own_kind = entity_of(known)
+                if (
+                    known.device.service == tenant
+                    and kind in ("", own_kind)
+                    and apikey in ("", known.in_force.get("apikey", ""))
+                    and self.serves(known.in_force)
+                ):
+                    found.append(entity_id)
+            if not after or len(found) >= limit:
+                return found[:limit]
+
     async def cancel(self, command_id: str) -> bool:
         """Give up a command that has not left; False when there is no such command."""
         return await self._spool.change(
@@ -287,8 +311,9 @@ class Desk:
 
     async def _record(self, row: rows.Row, outcome: CommandOutcome) -> None:
         match outcome:
-            case Sent(handle):
-                await self._move(row, State.SENT, handle=handle)
+            case Sent(handle, acknowledged):
+                state = State.ACKNOWLEDGED if acknowledged else State.SENT
+                await self._move(row, state, handle=handle)
             case Held():
                 await self._move(row, State.HELD)
             case Done(result):
@@ -340,7 +365,9 @@ class Desk:
             name=found.name,
             value=asked.value,
             idempotent=found.idempotent,
+            at=at,
             expires=at + expiry,
+            stored=asked.stored,
         )
 
     def _courier(self, in_force: Mapping[str, Any]) -> Courier | None:

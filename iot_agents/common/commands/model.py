@@ -73,13 +73,15 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The command left; whether the device has it is not known yet.
+    """The command left.
 
     Attributes:
         handle: the transport's own name for it, by which it will be acknowledged.
+        acknowledged: whether the device is known to have it already.
     """
 
     handle: str = ""
+    acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

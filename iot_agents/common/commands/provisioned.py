@@ -11,7 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+UNASKED: Final = "UNKNOWN"
+"""The value of a command attribute while nobody asks for the command."""
 
 _LOCAL = re.compile(r"[^/#:]*$")
 

@@ -16,6 +16,7 @@ import msgspec
 
 from broker.core.timestamps import format_timestamp
 from iot_agents.common.commands.model import OPEN, STATUS, State
+from iot_agents.common.commands.provisioned import UNASKED
 from iot_agents.common.spool import Entry
 
 _COLUMNS: Final = (
@@ -33,7 +34,8 @@ class NewCommand:
 
     Attributes:
         key: the same for every delivery of the same request; empty when nothing can tell.
-        expires: a moment, in seconds since 1970.
+        at: when it was asked for, in seconds since 1970; `expires` likewise.
+        stored: whether the broker keeps what was asked for as the attribute's value.
     """
 
     id: str
@@ -45,7 +47,9 @@ class NewCommand:
     name: str
     value: Any
     idempotent: bool
+    at: float
     expires: float
+    stored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ def request(
                 msgspec.json.encode(new.value),
                 State.REQUESTED.value,
                 new.idempotent,
-                now,
+                new.at,
                 now,
                 new.expires,
             ),
@@ -341,6 +345,9 @@ def said(name: str, status: str, info: Any, now: float, command_id: str = "") ->
 
 def _pending(new: NewCommand, now: float) -> Entry:
     shown = said(new.name, STATUS[State.REQUESTED], None, now, new.id)
+    if new.stored:
+        # To a broker the same value again would be no change, and the same command never come.
+        shown[new.name] = {"type": "Property", "value": UNASKED}
     return status_entry(new.tenant, new.device_id, new.entity_id, new.entity_type, shown)
 
 

@@ -114,7 +114,9 @@ class _Run:
                 if attribute.when is not None and not truthy(attribute.when(scope)):
                     continue
                 moment = self._own(attribute, scope, observed_at) if attribute.observed else None
-                entity[attribute.name] = attribute.instance(value, moment)
+                entity[attribute.name] = _with_unit(
+                    attribute, scope, attribute.instance(value, moment)
+                )
             except ExpressionError as error:
                 raise self._failed(attribute.field, error) from error
             except Unmapped as unmapped:
@@ -165,6 +167,11 @@ class _Run:
         self, field: str, error: Exception, code: str = "INVALID_EXPRESSION"
     ) -> MappingError:
         return MappingError(self._mapping.name, field, str(error), getattr(error, "code", code))
+
+
+def _with_unit(attribute: AttributeRule, scope: Scope, instance: dict[str, Any]) -> dict[str, Any]:
+    unit = MISSING if attribute.unit is None else attribute.unit(scope)
+    return instance if unit is MISSING else {**instance, "unitCode": unit}
 
 
 def _completed(rule: EntityRule, scope: Scope, entity: Entity, moment: str | None) -> Entity:

@@ -120,11 +120,16 @@ class Compilation:
         if observed and "at" not in entity and "at" not in field:
             raise InvalidField(path, "is observed, but neither it nor its entity has `at`")
         own_at, when = field.get("at"), field.get("when")
+        unit = field.get("unit", "")
+        told = "{" in unit
         return AttributeRule(
             name=name,
             field=written(path),
             value=self._fields.getter(hint.conversions(field, word), path),
-            instance=instances.builder(kind, field.get("unit"), trusted=word in _KIND_BY_SOURCE),
+            instance=instances.builder(
+                kind, None if told else unit or None, trusted=word in _KIND_BY_SOURCE
+            ),
+            unit=self._fields.getter({"text": unit}, (*path, "unit")) if told else None,
             observed=observed,
             observed_at=None if own_at is None else self._fields.moment(own_at, (*path, "at")),
             when=None if when is None else self._fields.expression(when, (*path, "when")),

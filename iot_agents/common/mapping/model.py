@@ -101,6 +101,7 @@ class AttributeRule:
         observed: whether it has an observedAt.
         observed_at: its own moment, where it is not the entity's.
         when: leaves it out unless it is truthy.
+        unit: its unitCode, where the payload says it.
     """
 
     name: str
@@ -110,6 +111,7 @@ class AttributeRule:
     observed: bool = False
     observed_at: Getter | None = None
     when: Getter | None = None
+    unit: Getter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ def members_and_device(payload: Any, device: Dict[str, Any] | None) -> Scope:
     return scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Mapping:
     """A loaded mapping.
 

@@ -41,6 +41,8 @@ _PLAIN: Final = re.compile(r"[\w.:\-]+")
 _DEFAULT_TYPE: Final = "Thing"
 _MEASURES: Final = object()
 """The scope's key of the measures' values as they came."""
+_OWN: Final = object()
+"""The scope's key of the entity's name as it is provisioned."""
 _GIVEN: Final = object()
 """The scope's key of the measures as they came, some of them as whole attributes."""
 
@@ -52,6 +54,17 @@ class BadTimestamp(ExpressionError):
     """The measure's time is none; the whole measure is refused."""
 
     code = "BAD_TIMESTAMP"
+
+
+READ: Final = (
+    "attributes",
+    "static_attributes",
+    "explicitAttrs",
+    "entityNameExp",
+    "entity_name",
+    "entity_type",
+)
+"""The members of what is provisioned that `compile_mapping` reads."""
 
 
 def compile_mapping(provisioning: Dict[str, Any], *, name: str) -> Mapping:
@@ -101,6 +114,8 @@ class _Compilation:
         for member in _DEVICE:
             if device is not None and device.get(member):
                 scope[member] = device[member]
+        # Not even a measure of this name may change whose entity it is.
+        scope[_OWN] = scope.get("entity_name")
         measures = {_RENAMED.get(name, name): value_of(each) for name, each in payload.items()}
         scope.update(measures)
         scope[_MEASURES] = measures
@@ -249,7 +264,8 @@ class _Compilation:
         own = self._provisioning.get("entity_name") or ""
 
         def identify(scope: Scope) -> Any:
-            return _uri(own or scope.get("entity_name") or scope.get("id") or "", kind)
+            name = own or scope.get(_OWN) or scope.get("entity_name") or scope.get("id") or ""
+            return _uri(name, kind)
 
         return identify
 

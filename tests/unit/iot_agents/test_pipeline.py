@@ -42,6 +42,38 @@ async def test_a_measure_of_a_known_device_is_spooled_for_its_tenant(tmp_path: P
         assert b'"value":"occupied"' in row.body
 
 
+async def test_a_measure_cannot_change_whose_entity_it_is_of(tmp_path: Path) -> None:
+    async with bench(tmp_path) as here:
+        await here.registry.add_devices([device(STATUS)])
+        told = measure(occupied=True, entity_name="urn:x:2", id="d2", type="Other")
+
+        ticket = await here.pipeline.submit(told)
+
+        assert await ticket.durable() is Outcome.SPOOLED
+        (row,) = await here.agent.spool.load(0, 10)
+        assert row.ids == ("urn:x:1",)
+
+
+async def test_devices_of_a_group_share_what_is_compiled_and_keep_their_names(
+    tmp_path: Path,
+) -> None:
+    group = ServiceGroup(
+        service="city", apikey="k", resource="", entity_type="Spot", attributes=(STATUS,)
+    )
+    async with bench(tmp_path) as here:
+        await here.registry.add_groups([group])
+        await here.registry.add_devices(
+            [device(apikey="k", device_id=name, entity_name=f"urn:x:{name}") for name in ("a", "b")]
+        )
+        for name in ("a", "b"):
+            told = replace(measure(), device_id=name, key=name)
+            await (await here.pipeline.submit(told)).durable()
+
+        rows = await here.agent.spool.load(0, 10)
+        assert [row.ids for row in rows] == [("urn:x:a",), ("urn:x:b",)]
+        assert len(here.pipeline._plans._compiled) == 1
+
+
 async def test_a_measure_that_comes_again_is_a_duplicate(tmp_path: Path) -> None:
     async with bench(tmp_path) as here:
         await here.registry.add_devices([device(STATUS)])

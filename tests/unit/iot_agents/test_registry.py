@@ -104,12 +104,3 @@ async def test_an_entity_of_two_devices_is_of_neither(registry: Registry) -> Non
     await registry.add_devices([device(apikey="one"), device(apikey="two")])
 
     assert await registry.by_entity("city", "urn:ngsi-ld:Gate:d1") is None
-
-
-async def test_the_resource_decides_between_groups_of_one_apikey(registry: Registry) -> None:
-    await registry.add_groups([group(), group(resource="/iot/d"), group(resource="/own")])
-
-    chosen = [await registry.group_of_key("key", path) for path in ("/own", "/iot/d", "/else")]
-
-    assert [each.resource for each in chosen if each] == ["/own", "/iot/d", "/iot/json"]
-    assert await registry.group_of_key("other", "/own") is None
