@@ -237,6 +237,12 @@ class _South:
     routes: list[web.RouteDef] = field(default_factory=list)
     measures: web.Application | None = None
 
+    def remarks(self) -> Iterator[str]:
+        """Yield why commands do not come from the broker, where they do not."""
+        for name, watcher in self.watchers.items():
+            if watcher.trouble:
+                yield f"commands of the {name} agent: {watcher.trouble}"
+
 
 def _mode_of(text: str) -> tuple[str, Mode]:
     entity_type, separator, mode = text.partition("=")
@@ -439,7 +445,7 @@ def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Appli
     if OCPI in agents:
         ocpi = OcpiSettings.of(settings)
         app.add_subapp(ocpi.base_path, _ocpi(parts, ocpi, agents[OCPI]))
-    app.add_routes(Health(agents, south.link.trouble).routes())
+    app.add_routes(Health(agents, south.link.trouble, south.remarks).routes())
     return app
 
 
