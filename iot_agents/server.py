@@ -20,7 +20,6 @@ from functools import cache
 from typing import Any, Final, NoReturn, Protocol, Self
 
 from aiohttp import ClientSession, web
-from aiohttp.typedefs import Handler, Middleware
 
 from broker.client import Client
 from broker.egress import Egress, EgressPolicy
@@ -31,6 +30,7 @@ from iot_agents.common.codecs.catalogue import Codecs
 from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.commands.requests import NOTIFY, CommandRequests
+from iot_agents.common.commands.settling import until_in_place
 from iot_agents.common.commands.watching import Watcher
 from iot_agents.common.counters import Counters
 from iot_agents.common.device_import import DeviceImport
@@ -68,8 +68,6 @@ LORAWAN: Final = "lorawan"
 MQTT: Final = "mqtt"
 OCPI: Final = "ocpi"
 ROLES: Final = frozenset((LORAWAN, MQTT, OCPI))
-_PROVISIONING: Final = ("/iot/devices", "/iot/groups", "/iot/services")
-_SETTLING_SECONDS: Final = 1.0
 _SHUTDOWN_SECONDS: Final = 5.0
 
 ClientOf = Callable[[str], Client]
@@ -236,6 +234,12 @@ class _South:
     watchers: dict[str, Watcher] = field(default_factory=dict)
     routes: list[web.RouteDef] = field(default_factory=list)
     measures: web.Application | None = None
+
+    def remarks(self) -> Iterator[str]:
+        """Yield why commands do not come from the broker, where they do not."""
+        for name, watcher in self.watchers.items():
+            if watcher.trouble:
+                yield f"commands of the {name} agent: {watcher.trouble}"
 
 
 def _mode_of(text: str) -> tuple[str, Mode]:
@@ -422,7 +426,7 @@ def _egress_policy(settings: Settings) -> EgressPolicy:
 def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Application:
     settings = parts.settings
     app = web.Application(
-        client_max_size=settings.max_body, middlewares=[_until_commands_work(south)]
+        client_max_size=settings.max_body, middlewares=[until_in_place(south.watchers)]
     )
     app.add_routes(CommandRequests(south.desks).routes())
     checks = Checks(relaxed=settings.relax_template_validation)
@@ -439,7 +443,7 @@ def _app(parts: _Parts, agents: Mapping[str, Agent], south: _South) -> web.Appli
     if OCPI in agents:
         ocpi = OcpiSettings.of(settings)
         app.add_subapp(ocpi.base_path, _ocpi(parts, ocpi, agents[OCPI]))
-    app.add_routes(Health(agents, south.link.trouble).routes())
+    app.add_routes(Health(agents, south.link.trouble, south.remarks).routes())
     return app
 
 
@@ -457,28 +461,6 @@ def _ocpi(parts: _Parts, settings: OcpiSettings, agent: Agent) -> web.Applicatio
         settings, settings.parties_of, letters, counters=agent.counters, clock=parts.clock
     )
     return Receiver(Shelves(Locations(ledger), Objects(ledger)), front).app()
-
-
-def _until_commands_work(south: _South) -> Middleware:
-    """Give the broker a moment to hear of new commands before provisioning is answered.
-
-    Scripts go on with the command at once. With a broker that is away they are not kept waiting.
-    """
-
-    @web.middleware
-    async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
-        answer = await handler(request)
-        if request.method in ("POST", "PUT") and request.path.startswith(_PROVISIONING):
-            try:
-                async with asyncio.timeout(_SETTLING_SECONDS):
-                    for watcher in south.watchers.values():
-                        if not watcher.trouble:
-                            await watcher.settled()
-            except TimeoutError:
-                pass
-        return answer
-
-    return wait
 
 
 @asynccontextmanager
