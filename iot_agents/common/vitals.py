@@ -320,7 +320,7 @@ def shown(vital: Vital | None) -> dict[str, Any]:
         return {}
     state: dict[str, Any] = {
         "lastSeen": _text(vital.seen),
-        "lag": vital.lag,
+        "lag": None if vital.lag is None else round(vital.lag, 3),
         "measures": vital.measures,
         "errors": vital.errors,
         "due": _text(vital.due),
