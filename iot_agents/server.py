@@ -20,7 +20,6 @@ from functools import cache
 from typing import Any, Final, NoReturn, Protocol, Self
 
 from aiohttp import ClientSession, web
-from aiohttp.typedefs import Handler, Middleware
 
 from broker.client import Client
 from broker.egress import Egress, EgressPolicy
@@ -31,6 +30,7 @@ from iot_agents.common.codecs.catalogue import Codecs
 from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.commands.requests import NOTIFY, CommandRequests
+from iot_agents.common.commands.settling import until_in_place
 from iot_agents.common.commands.watching import Watcher
 from iot_agents.common.counters import Counters
 from iot_agents.common.device_import import DeviceImport
@@ -65,8 +65,6 @@ LORAWAN: Final = "lorawan"
 MQTT: Final = "mqtt"
 OCPI: Final = "ocpi"
 ROLES: Final = frozenset((LORAWAN, MQTT, OCPI))
-_PROVISIONING: Final = ("/iot/devices", "/iot/groups", "/iot/services")
-_SETTLING_SECONDS: Final = 1.0
 _SHUTDOWN_SECONDS: Final = 5.0
 
 ClientOf = Callable[[str], Client]
@@ -237,6 +235,12 @@ class _South:
     watchers: dict[str, Watcher] = field(default_factory=dict)
     routes: list[web.RouteDef] = field(default_factory=list)
     measures: web.Application | None = None
+
+    def remarks(self) -> Iterator[str]:
+        """Yield why commands do not come from the broker, where they do not."""
+        for name, watcher in self.watchers.items():
+            if watcher.trouble:
+                yield f"commands of the {name} agent: {watcher.trouble}"
 
 
 def _mode_of(text: str) -> tuple[str, Mode]:
@@ -425,7 +429,7 @@ def _app(
 ) -> web.Application:
     settings = parts.settings
     app = web.Application(
-        client_max_size=settings.max_body, middlewares=[_until_commands_work(south)]
+        client_max_size=settings.max_body, middlewares=[until_in_place(south.watchers)]
     )
     app.add_routes(CommandRequests(south.desks).routes())
     checks = Checks(relaxed=settings.relax_template_validation)
@@ -441,7 +445,12 @@ def _app(
     app.add_routes(south.routes)
     for path, subapp in () if ocpi is None else ocpi.apps():
         app.add_subapp(path, subapp)
-    app.add_routes(Health(agents, south.link.trouble).routes())
+
+    def remarks() -> Iterator[str]:
+        yield from south.remarks()
+        yield from () if ocpi is None else ocpi.trouble()
+
+    app.add_routes(Health(agents, south.link.trouble, remarks).routes())
     return app
 
 
@@ -464,28 +473,6 @@ def _ocpi(parts: _Parts, agent: Agent) -> OcpiTransport:
         clock=parts.clock,
         backoff=Backoff(parts.settings.retry_first, parts.settings.retry_limit),
     )
-
-
-def _until_commands_work(south: _South) -> Middleware:
-    """Give the broker a moment to hear of new commands before provisioning is answered.
-
-    Scripts go on with the command at once. With a broker that is away they are not kept waiting.
-    """
-
-    @web.middleware
-    async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
-        answer = await handler(request)
-        if request.method in ("POST", "PUT") and request.path.startswith(_PROVISIONING):
-            try:
-                async with asyncio.timeout(_SETTLING_SECONDS):
-                    for watcher in south.watchers.values():
-                        if not watcher.trouble:
-                            await watcher.settled()
-            except TimeoutError:
-                pass
-        return answer
-
-    return wait
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from iot_agents.common.codecs.catalogue import Codecs
+from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.mapping.apply import apply
 from iot_agents.common.mapping.loader import TABLES, Loader
 from iot_agents.common.mapping.model import InvalidMapping, MappingError
@@ -54,18 +56,23 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-async def run(_: Settings, given: argparse.Namespace) -> int:
+async def run(settings: Settings, given: argparse.Namespace) -> int:
     """Do what was asked for and return the exit status.
 
     Raises:
         Misused: what was given cannot be used.
         InvalidMapping: the mapping to try is wrong.
     """
-    return _ACTIONS[given.action](given)
+    agents = settings.agents
+    sandbox = Sandbox(SandboxLimits(seconds=agents.codec_seconds, memory=agents.codec_memory))
+    try:
+        return _ACTIONS[given.action](Loader(codecs=Codecs(sandbox, agents.codecs)), given)
+    finally:
+        sandbox.close()
 
 
-def _check(given: argparse.Namespace) -> int:
-    loader, validator = Loader(), Validator(Catalogue.packaged())
+def _check(loader: Loader, given: argparse.Namespace) -> int:
+    validator = Validator(Catalogue.packaged())
     files = list(_files(given.paths))
     if not files:
         raise Misused("rigel mapping check: name mapping files, or a directory that has some")
@@ -89,11 +96,11 @@ def _problems(loader: Loader, validator: Validator, file: Path, root: Path) -> I
         yield f"{file}:{line}: examples[{number}] ({name}): {problem}"
 
 
-def _try(given: argparse.Namespace) -> int:
+def _try(loader: Loader, given: argparse.Namespace) -> int:
     if not 1 <= len(given.paths) <= 2:  # noqa: PLR2004 - a mapping and a payload
         raise Misused("rigel mapping try: name a mapping file and a payload")
     file = Path(given.paths[0])
-    mapping, document = Loader().load_text(_text(file), str(file), file.parent)
+    mapping, document = loader.load_text(_text(file), str(file), file.parent)
     payload = _sample((*given.paths, "-")[1])
     device = _sample(given.device) if given.device is not None else None
     trial = tried(mapping, document.value, payload, device, Validator(Catalogue.packaged()))
@@ -125,7 +132,7 @@ def _told(trial: Trial) -> Iterator[str]:
         yield "fits its model" if len(trial.entities) == 1 else "all fit their models"
 
 
-def _new(given: argparse.Namespace) -> int:
+def _new(loader: Loader, given: argparse.Namespace) -> int:
     catalogue = Catalogue.packaged()
     if not given.type:
         raise Misused(
@@ -143,7 +150,7 @@ def _new(given: argparse.Namespace) -> int:
     name = given.name or f"new-{model.name.lower()}"
     sample = Sample(payload, {k: v for k, v in source.items() if v is not None}, name)
     try:
-        text = _with_example(sample, model, device)
+        text = _with_example(loader, sample, model, device)
     except (ValueError, MappingError) as error:
         raise Misused(f"no mapping can be made of the sample: {error}") from error
     if given.output is None:
@@ -156,12 +163,12 @@ def _new(given: argparse.Namespace) -> int:
     return 0
 
 
-def _with_example(sample: Sample, model: Any, device: Any) -> str:
+def _with_example(loader: Loader, sample: Sample, model: Any, device: Any) -> str:
     """Return the text of a mapping whose example is what it makes of the sample."""
     made = scaffold(sample, model)
     example = {"name": "the sample", "device": device, "payload": sample.payload}
     draft = made.text({**example, "expected": [{"id": "urn:x:1", "type": model.name}]})
-    mapping, _ = Loader().load_text(draft, "the mapping", Path())
+    mapping, _ = loader.load_text(draft, "the mapping", Path())
     return made.text({**example, "expected": apply(mapping, sample.payload, device)})
 
 
@@ -207,7 +214,7 @@ def _print(lines: Iterable[str]) -> None:
         sys.stdout.write(line + "\n")
 
 
-_ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+_ACTIONS: Final[Mapping[str, Callable[[Loader, argparse.Namespace], int]]] = {
     "check": _check,
     "try": _try,
     "new": _new,

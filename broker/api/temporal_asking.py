@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from broker.api import parameters, query_document, selection
@@ -31,7 +31,12 @@ QUERY = (
     | {"orderBy", "collation", "entityMap", "entityMapLifetime", "splitEntities"}
 )
 
-EXPORT = selection.SELECT | {"timerel", "timeAt", "endTimeAt", "timeproperty", "pick", "datasetId"}
+EXPORT = frozenset(
+    {
+        "id", "type", "idPattern", "attrs", "pick", "omit", "datasetId", "timerel", "timeAt",
+        "endTimeAt", "timeproperty",
+    }
+)  # fmt: skip
 
 _STYLES: Mapping[str, Style] = {
     "normalized": "normalized",
@@ -125,7 +130,8 @@ def _asked(
         query=found,
         selection=TemporalSelection(
             window=_window(params, aggregated=form.style == "aggregatedValues"),
-            attributes=_attributes(params, selected),
+            attributes=_attributes(shown),
+            omitted=_omitted(shown),
             dataset_ids=parameters.dataset_ids(params),
             instances=parameters.number(
                 params,
@@ -171,10 +177,16 @@ def _window(params: Mapping[str, str], *, aggregated: bool) -> temporal.Temporal
     return temporal.parse(params, last_n=last_n, aggregation=found if aggregated else None)
 
 
-def _attributes(params: Mapping[str, str], ld_context: LdContext) -> frozenset[Iri] | None:
-    """Return the attributes that are wanted; None is all, less what is not shown."""
-    names = [*parameters.listed(params, "attrs"), *parameters.listed(params, "pick")]
-    found = [name for name in names if name not in projection.ENTITY_MEMBERS]
-    if not found:
+def _attributes(shown: projection.Projection | None) -> frozenset[Iri] | None:
+    """Return the attributes that are wanted; None is all."""
+    if shown is None or (shown.attrs is None and shown.pick is None):
         return None
-    return frozenset(ld_context.expand(name) for name in found)
+    return shown.attrs or _names(shown.pick or ()) or None
+
+
+def _omitted(shown: projection.Projection | None) -> frozenset[Iri]:
+    return frozenset() if shown is None else _names(shown.omit or ())
+
+
+def _names(members: Iterable[str]) -> frozenset[Iri]:
+    return frozenset(Iri(name) for name in members if name not in projection.ENTITY_MEMBERS)

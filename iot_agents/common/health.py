@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -15,14 +15,21 @@ from iot_agents.common.counters import AgentMetrics
 class Health:
     """The handlers of `/health`, `/ready` and `/metrics`."""
 
-    def __init__(self, agents: Mapping[str, Agent], trouble: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        agents: Mapping[str, Agent],
+        trouble: Callable[[], str],
+        remarks: Callable[[], Iterable[str]],
+    ) -> None:
         """Bind the handlers to agents.
 
         Args:
             trouble: says why messages cannot come in, and is empty when they can.
+            remarks: says what else is not as it should be.
         """
         self._agents = agents
         self._trouble = trouble
+        self._remarks = remarks
         self._registry = CollectorRegistry()
         self._registry.register(
             AgentMetrics(
@@ -49,6 +56,7 @@ class Health:
         # Without its broker an agent still takes measures, so that alone does not make it unready.
         senders = (agent.sender for agent in self._agents.values())
         notes = [sender.trouble for sender in senders if sender.trouble]
+        notes += self._remarks()
         body = {"ready": not reasons, "reasons": reasons, "notes": notes}
         return web.json_response(body, status=503 if reasons else 200)
 

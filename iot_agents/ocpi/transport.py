@@ -80,7 +80,7 @@ class OcpiTransport:
 
     def trouble(self) -> Sequence[str]:
         """Return which operators cannot be pulled from, and why."""
-        return [f"{p.entry.name}: {p.trouble}" for p in self._pullers if p.trouble]
+        return [f"OCPI party {p.entry.name}: {p.trouble}" for p in self._pullers if p.trouble]
 
     def _front(self, callers: Callable[[str], frozenset[Party]]) -> Front:
         counters = self._agent.counters

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from tests.support.devices import Field
 from tests.support.devices import field as field_of
-from tests.support.mosquitto import mosquitto, needs_mosquitto
+from tests.support.mosquitto import free_port, mosquitto, needs_mosquitto
 from tests.support.serve import running_broker
 from tests.support.shared import needs_shared
 from tests.support.vectors import vector
@@ -384,3 +384,16 @@ async def test_subscriptions_the_broker_lost_are_made_again(tmp_path: Path) -> N
 async def _watched(town: Field) -> set[str]:
     found = await town.broker.request("GET", "/subscriptions")
     return {name for each in found for name in each["watchedAttributes"]}
+
+
+async def test_an_agent_without_a_broker_provisions_and_says_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    async with field_of(tmp_path, f"http://127.0.0.1:{free_port()}") as town:
+        await provision(town, device={})
+        async with asyncio.timeout(10):
+            while not any(
+                note.startswith("commands of the mqtt agent")
+                for note in (await town.north("GET", "/ready"))["notes"]
+            ):
+                pass

@@ -125,6 +125,29 @@ async def test_a_batch_names_an_entity_once_and_the_next_one_follows_in_order(
             assert len(ids) == len(set(ids))
 
 
+async def test_a_late_measure_is_history_only_where_that_is_set(tmp_path: Path) -> None:
+    def observed(value: float, at: str) -> dict[str, Any]:
+        measure = {"type": "Property", "value": value, "observedAt": at}
+        return {**entity("a"), "value": measure}
+
+    async with (
+        running_broker(tmp_path / "broker") as broker,
+        agent(tmp_path, broker.url, ld_context=None, keep_newer=True) as sender,
+        ClientSession() as session,
+    ):
+        await sender.put(observed(2, "2026-05-01T11:00:00Z"))
+        await settled(sender)
+        await sender.put(observed(1, "2026-05-01T10:00:00Z"))
+        await settled(sender)
+
+        client = Client(session, broker.url, tenant="city")
+        present = await client.request("GET", "/entities/urn:ngsi-ld:Device:a")
+        past = await client.request("GET", "/temporal/entities/urn:ngsi-ld:Device:a")
+
+    assert present["value"]["value"] == 2
+    assert [one["value"] for one in past["value"]] == [1, 2]
+
+
 async def test_what_waits_is_sent_in_batches(tmp_path: Path) -> None:
     async with ngsi_receiver() as receiver:
         async with agent(tmp_path, "http://127.0.0.1:9") as away:

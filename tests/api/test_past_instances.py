@@ -180,6 +180,11 @@ def _without_ids(history: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("query", ["q=speed>1", "type=Sensor&georel=near", "lastN=1"])
+async def test_an_export_refuses_what_it_does_not_look_at(api: Api, query: str) -> None:
+    assert (await api("GET", f"{PATH}?{query}")).status == 400
+
+
 async def test_an_export_is_of_what_is_asked_for(api: Api) -> None:
     await take(api, [row(0, 1), row(1, 2), row(2, 3), row(1, 5, attribute="level")])
 

@@ -231,6 +231,51 @@ async def test_a_query_looks_at_the_instances_of_its_window(
     assert found.headers["NGSILD-Results-Count"] == str(len(numbers))
 
 
+@pytest.mark.parametrize(
+    ("query", "members"),
+    [
+        ("pick=id,speed", {"id", "speed"}),
+        ("pick=speed|level", {"speed", "level"}),
+        ("pick=id|type", {"id", "type"}),
+        ("omit=speed", {"id", "type", "level"}),
+        ("attrs=level", {"id", "type", "level"}),
+    ],
+)
+async def test_a_projection_shows_some_members(past: Api, query: str, members: set[str]) -> None:
+    assert set((await past("GET", f"{ONE}?{query}")).body) == members
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["attrs=other", "pick=other", "omit=id,type,speed,level", f"timerel=before&timeAt={at(0)}"],
+)
+async def test_a_history_without_what_is_asked_for_is_not_found(past: Api, query: str) -> None:
+    assert (await past("GET", f"{ONE}?{query}")).status == 404
+
+
+async def test_a_query_leaves_out_what_has_nothing_of_a_dataset(past: Api) -> None:
+    path = f"{PATH}?type=Sensor&attrs=speed&{ALL_TIME}&datasetId="
+
+    assert (await past("GET", f"{path}urn:d:1&count=true")).body == []
+    assert len((await past("GET", f"{path}@none")).body) == 1
+
+
+async def test_what_matches_comes_with_all_of_the_window(past: Api) -> None:
+    found = await past("GET", f"{PATH}?type=Sensor&q=speed>4&{ALL_TIME}&options=temporalValues")
+
+    assert [value for value, _ in found.body[0]["speed"]["values"]] == [1, 2, 3, 4, 5]
+
+
+async def test_the_scope_of_what_is_history_only_can_be_deleted(api: Api) -> None:
+    await api("POST", PATH, entity(1, scope=["/a", "/b"], speed=series(1)))
+
+    assert (await api("DELETE", f"/entities/{ID}/attrs/scope")).status == 204
+
+    [instance] = (await api("GET", f"{ONE}?timeproperty=deletedAt")).body["scope"]
+    assert instance["value"] == []
+    assert "deletedAt" in instance
+
+
 async def test_a_query_by_post_asks_the_same(past: Api) -> None:
     query = {
         "type": "Query",
@@ -289,6 +334,40 @@ async def test_the_state_of_a_moment_is_had_from_history(api: Api) -> None:
     assert (await api("GET", f"/entities/{ID}?asOf={changed}&options=simplified")).body == {
         "id": ID, "type": "Sensor", "speed": 2, "more": 3,
     }  # fmt: skip
+    path = f"/entityOperations/query?options=simplified&asOf={born}"
+    found = await api("POST", path, {"type": "Query", "entities": [{"type": "Sensor"}]})
+    assert [one["speed"] for one in found.body] == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("asOf=2026-05-01", "asOf"),
+        ("asOf=2026-05-01T10:00:00", "asOf"),
+        ("asOf=2026-05-01T10:00:00Z&join=inline", "join"),
+    ],
+)
+async def test_a_moment_that_is_none_is_refused(api: Api, query: str, named: str) -> None:
+    for path in (f"/entities/{ID}", "/entities"):
+        answer = await api("GET", f"{path}?type=Sensor&{query}")
+
+        assert answer.status == 400
+        assert named in answer.detail
+
+
+async def test_no_tenant_sees_the_history_of_another(past: Api) -> None:
+    other = {"NGSILD-Tenant": "other"}
+    await past("POST", "/entities", entity(2, speed=prop(1)), headers=other)
+
+    for path in (ONE, f"{ONE}?instances=9", f"/entities/{ID}?asOf={at(59)}"):
+        assert (await past("GET", path, headers=other)).status == 404
+    for path in (
+        f"{PATH}?type=Sensor&{ALL_TIME}&attrs=level",
+        f"/entities?type=Sensor&asOf={at(59)}",
+    ):
+        assert (await past("GET", path, headers=other)).body == []
+    assert (await past("DELETE", ONE, headers=other)).status == 404
+    assert await values(past) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

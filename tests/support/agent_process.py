@@ -36,11 +36,13 @@ class AgentProcess:
 
 @asynccontextmanager
 async def agent_process(data_dir: Path, **settings: Any) -> AsyncIterator[AgentProcess]:
-    """Run a LoRaWAN agent; it is killed at the end if it still runs."""
+    """Run an agent, for LoRaWAN unless `role` says otherwise; it is killed at the end."""
+    role = settings.pop("role", LORAWAN)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         __name__,
+        role,
         json.dumps({"port": 0, "data_dir": str(data_dir), "retry_first": 0.05, **settings}),
         stdout=asyncio.subprocess.PIPE,
         cwd=_ROOT,
@@ -56,12 +58,12 @@ async def agent_process(data_dir: Path, **settings: Any) -> AsyncIterator[AgentP
             await process.communicate()
 
 
-async def _serve(given: Mapping[str, Any]) -> None:
+async def _serve(role: str, given: Mapping[str, Any]) -> None:
     settings = Settings(**{**given, "data_dir": Path(given["data_dir"])})
-    async with serve(settings, {LORAWAN}) as agents:
+    async with serve(settings, {role}) as agents:
         print(json.dumps({"url": agents.url, "mqtt_url": agents.mqtt_url}), flush=True)  # noqa: T201 - read by the test
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(json.loads(sys.argv[1])))
+    asyncio.run(_serve(sys.argv[1], json.loads(sys.argv[2])))

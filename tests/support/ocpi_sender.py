@@ -1,4 +1,4 @@
-"""A charging point operator: it answers pulls page by page, registers, and lets itself be registered."""
+"""A charging point operator that answers pulls page by page and takes registrations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Sender:
     tokens: set[str] = field(default_factory=set)
     raw: bool = False
     page: int = 2
-    objects: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    objects: dict[str, list[Any]] = field(default_factory=dict)
     failures: list[web.Response] = field(default_factory=list)
     link: str = ""
     asked: list[str] = field(default_factory=list)
@@ -101,8 +101,8 @@ class Sender:
         return token in self.tokens
 
 
-def _moment(document: dict[str, Any]) -> str:
-    return str(document.get("last_updated", "9"))
+def _moment(document: Any) -> str:
+    return str(document.get("last_updated", "9")) if isinstance(document, dict) else "9"
 
 
 def _envelope(data: Any) -> web.Response:

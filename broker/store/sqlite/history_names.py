@@ -47,6 +47,7 @@ class Names:
     def __init__(self, connection: sqlite3.Connection, terms: Terms) -> None:
         self._connection = connection
         self._terms = terms
+        self._series: dict[int, tuple[Iri, str]] = {}
 
     def iri(self, number: int) -> Iri:
         """Return the IRI of a number."""
@@ -70,8 +71,12 @@ class Names:
 
     def series(self, number: int) -> tuple[Iri, str]:
         """Return the attribute and the datasetId of a series."""
-        attribute, dataset = numbers_of(number)
-        return self.iri(attribute), self.iri(dataset) if dataset else DEFAULT_INSTANCE
+        found = self._series.get(number)
+        if found is None:
+            attribute, dataset = numbers_of(number)
+            name = self.iri(dataset) if dataset else DEFAULT_INSTANCE
+            found = self._series[number] = self.iri(attribute), name
+        return found
 
     def attributes(self, series: Iterable[int]) -> list[tuple[int, Iri, str]]:
         """Return those series that are attributes, with attribute and datasetId."""

@@ -194,12 +194,12 @@ class EntityTransaction:
     ) -> tuple[int, int]:
         """Return the row number and the version of a new entity; it goes on with its history."""
         row = cursor.execute(
-            "DELETE FROM evolution WHERE tenant = ? AND id = ? RETURNING seq, version",
-            (number, entity_id),
+            "SELECT seq, version FROM evolution WHERE tenant = ? AND id = ?", (number, entity_id)
         ).fetchone()
         if row is None:
             return self.new_seq(), 1
         seq, version = row
+        cursor.execute("DELETE FROM evolution WHERE seq = ?", (seq,))
         at = moments.instant(after["createdAt"])
         self.history.note_types(cursor, seq, after["type"], at, version + 1)
         return seq, version + 1

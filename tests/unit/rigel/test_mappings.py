@@ -101,6 +101,48 @@ def test_try_shows_the_entity_and_what_the_payload_has_nothing_for(
     assert told.endswith("fits its model\n")
 
 
+SCRIPTED = """\
+mapping: acme-bin
+source: {protocol: lorawan}
+decode: {codec: acme.js}
+entities:
+- id: "urn:ngsi-ld:WasteContainer:{bin}"
+  type: WasteContainer
+  complete: false
+  attributes:
+    fillingLevel: {from: decoded.full, scale: 0.01}
+examples:
+- name: half full
+  payload: {bin: "1", fPort: 1, data: "Mg=="}
+  expected:
+  - id: urn:ngsi-ld:WasteContainer:1
+    type: WasteContainer
+    fillingLevel: {type: Property, value: 0.5}
+"""
+SCRIPT = "function decodeUplink(input) { return {data: {full: input.bytes[0]}}; }"
+
+
+def test_a_mapping_with_a_script_of_its_own_is_checked_and_tried(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("acme.js").write_text(SCRIPT, encoding="utf-8")
+    file = _written(SCRIPTED)
+
+    assert main(["mapping", "check", file]) == 0
+    assert main(["mapping", "try", file, _payload({"bin": "2", "fPort": 1, "data": "FA=="})]) == 0
+    assert '"value": 0.2' in capsys.readouterr().out
+
+
+def test_a_script_that_fails_is_the_reason_that_nothing_is_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("acme.js").write_text("function decodeUplink() { throw 'no such frame'; }", "utf-8")
+    payload = _payload({"bin": "2", "fPort": 1, "data": "FA=="})
+
+    assert main(["mapping", "try", _written(SCRIPTED), payload]) == 1
+    assert "refused: decode: " in capsys.readouterr().out
+
+
 def test_try_reads_the_payload_from_standard_input(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
