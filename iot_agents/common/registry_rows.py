@@ -46,7 +46,8 @@ MIGRATIONS = (
         measure BLOB, measured REAL, every REAL, due REAL, silent INTEGER NOT NULL,
         PRIMARY KEY (service, service_path, apikey, device_id)) WITHOUT ROWID;
     CREATE INDEX vital_by_due ON vital (agent, due) WHERE due IS NOT NULL AND silent = 0;
-    CREATE TABLE heartbeat (agent TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID
+    CREATE TABLE heartbeat (agent TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+    CREATE INDEX device_by_path ON device (service, service_path)
     """,
 )
 
@@ -216,8 +217,9 @@ def _has_twin(connection: sqlite3.Connection, device: Device) -> bool:
     # Measures with a group's key would go to the twin, and this one would never hear of them.
     service, path, _, device_id = device.identity
     found = connection.execute(
-        "SELECT 1 FROM device WHERE service = ? AND device_id = ? AND service_path = ?"
-        " AND apikey <> ''",
+        # SQLite would else read all of the service by another index.
+        "SELECT 1 FROM device INDEXED BY device_by_id WHERE service = ? AND device_id = ?"
+        " AND service_path = ? AND apikey <> ''",
         (service, device_id, path),
     ).fetchone()
     return found is not None
@@ -263,7 +265,8 @@ def device(
     """Return the devices of an id, one per apikey."""
     found = _decoded_devices(
         connection.execute(
-            "SELECT document FROM device WHERE service = ? AND service_path = ? AND device_id = ?"
+            "SELECT document FROM device INDEXED BY device_by_id"
+            " WHERE service = ? AND service_path = ? AND device_id = ?"
             " AND (? IS NULL OR apikey = ?)",
             (service, path, device_id, apikey, apikey),
         )

@@ -42,14 +42,52 @@ _LONGEST_ERROR: Final = 1000
 _TELL_EVERY: Final = 60.0
 _ALIVE_EVERY: Final = 30.0
 _STOP_SECONDS: Final = 2.0
+_NOBODY: Final = ("", "", "", "")
 
 
 @dataclass(slots=True)
 class _Note:
-    """What was heard of a device and is not written yet."""
+    """What was heard of a device and is not written yet; see `Beat`."""
 
     known: Known
-    beat: Beat
+    agent: str
+    seen: float | None = None
+    lag: float | None = None
+    measures: int = 0
+    errors: int = 0
+    failed: float | None = None
+    error: str = ""
+    measure: bytes | None = None
+    measured: float | None = None
+    every: float | None = None
+
+    def beat(self) -> Beat:
+        """Return the note as it is written."""
+        return Beat(
+            self.known.device.identity,
+            self.agent,
+            self.seen,
+            self.lag,
+            self.measures,
+            self.errors,
+            self.failed,
+            self.error,
+            self.measure,
+            self.measured,
+            self.every,
+        )
+
+    def put_before(self, older: _Note) -> None:
+        """Take in an older note of the same device."""
+        self.measures += older.measures
+        self.errors += older.errors
+        if self.seen is None:
+            self.agent, self.seen = older.agent, older.seen
+            self.lag, self.every = older.lag, older.every
+        if self.failed is None:
+            self.failed, self.error = older.failed, older.error
+        if self.measured is None:
+            self.measure, self.measured = older.measure, older.measured
 
 
 class Vitals:
@@ -82,41 +120,35 @@ class Vitals:
         """Note that a device was heard."""
         now = self._now()
         note = self._note(agent, known)
-        kept: dict[str, Any] = {}
+        note.agent, note.seen = agent, now
+        note.lag = max(0.0, now - measure.moment.timestamp())
+        note.measures += 1
+        note.every = expected_interval(known)
         if known.in_force.get("storeLastMeasure") is True:
-            content = rows.encoded(measure.members or measure.payload, _LARGEST_MEASURE)
-            kept = {"measure": content, "measured": now}
-        note.beat = replace(
-            note.beat,
-            agent=agent,
-            seen=now,
-            lag=max(0.0, now - measure.moment.timestamp()),
-            measures=note.beat.measures + 1,
-            every=expected_interval(known),
-            **kept,
-        )
+            note.measure = rows.encoded(measure.members or measure.payload, _LARGEST_MEASURE)
+            note.measured = now
 
     def failed(self, agent: str, known: Known, reason: str) -> None:
         """Note that a message of a device could not be used, or not wholly."""
         note = self._note(agent, known)
-        note.beat = self._with_error(note.beat, reason)
+        note.errors += 1
+        note.failed, note.error = self._now(), reason[:_LONGEST_ERROR]
 
     def failed_by_name(self, agent: str, device_id: str, reason: str) -> None:
         """Note the same of a device of which only the name is known, if it is a device at all."""
         name = hardware_name(device_id)
         if name in self._named or len(self._named) < _MOST_NAMES:
-            beat = self._named.get(name, Beat(("", "", "", ""), agent))
-            self._named[name] = self._with_error(beat, reason)
-
-    def _with_error(self, beat: Beat, reason: str) -> Beat:
-        text = reason[:_LONGEST_ERROR]
-        return replace(beat, errors=beat.errors + 1, failed=self._now(), error=text)
+            count = self._named[name].errors if name in self._named else 0
+            error = reason[:_LONGEST_ERROR]
+            self._named[name] = Beat(
+                _NOBODY, agent, errors=count + 1, failed=self._now(), error=error
+            )
 
     def _note(self, agent: str, known: Known) -> _Note:
         identity = known.device.identity
         note = self._notes.get(identity)
         if note is None:
-            note = self._notes[identity] = _Note(known, Beat(identity, agent))
+            note = self._notes[identity] = _Note(known, agent)
         note.known = known
         return note
 
@@ -137,7 +169,7 @@ class Vitals:
             named, self._named = self._named, {}
             notes, self._notes = self._notes, {}
             try:
-                beats = [note.beat for note in notes.values()] + await self._known_of(named)
+                beats = [note.beat() for note in notes.values()] + await self._known_of(named)
                 if beats:
                     await self._tell_of(notes)
                     await self._registry.work(partial(rows.write, beats=beats))
@@ -149,7 +181,7 @@ class Vitals:
         for identity, note in notes.items():
             newer = self._notes.setdefault(identity, note)
             if newer is not note:
-                newer.beat = _added(note.beat, newer.beat)
+                newer.put_before(note)
 
     async def _known_of(self, named: Mapping[str, Beat]) -> list[Beat]:
         found = []
@@ -160,16 +192,16 @@ class Vitals:
         return found
 
     async def _tell_of(self, notes: Mapping[Identity, _Note]) -> None:
-        watched = [identity for identity, note in notes.items() if note.beat.every is not None]
+        watched = [identity for identity, note in notes.items() if note.every is not None]
         silent = await self._registry.work(partial(rows.silent, identities=watched))
         now = self._now()
         for identity, note in notes.items():
-            if note.beat.seen is None:
+            if note.seen is None:
                 continue
             asked = note.known.internal("rigel").get("deviceState") is True
             last = self._told.get(identity, float("-inf"))
             if identity in silent or (asked and now - last >= _TELL_EVERY):
-                await self._tell(note.beat.agent, note.known, OK, note.beat.seen, note.beat.seen)
+                await self._tell(note.agent, note.known, OK, note.seen, note.seen)
                 if asked:
                     self._told[identity] = now
 
@@ -252,17 +284,6 @@ class Pulse:
             self.vitals.failed_by_name(self.agent, device, reason)
 
 
-def _added(older: Beat, newer: Beat) -> Beat:
-    """Return two beats of a device as one."""
-    said = {
-        name: value
-        for name in Beat.__dataclass_fields__
-        if (value := getattr(newer, name)) is not None and value != ""
-    }
-    counts = {name: getattr(older, name) + getattr(newer, name) for name in ("measures", "errors")}
-    return replace(older, **{**said, **counts})
-
-
 def expected_interval(known: Known) -> float | None:
     """Return the seconds within which a device should be heard, None when nobody said."""
     seconds = known.internal("rigel").get("expectedInterval")
@@ -299,7 +320,7 @@ def shown(vital: Vital | None) -> dict[str, Any]:
         return {}
     state: dict[str, Any] = {
         "lastSeen": _text(vital.seen),
-        "lag": vital.lag,
+        "lag": None if vital.lag is None else round(vital.lag, 3),
         "measures": vital.measures,
         "errors": vital.errors,
         "due": _text(vital.due),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
 
+from iot_agents.common import registry_rows as rows
 from iot_agents.common.device import Device
 from iot_agents.common.provisioning import Provisioning
 from iot_agents.common.provisioning_checks import Checks
@@ -481,3 +483,28 @@ async def test_a_service_of_ngsi_ld_has_the_root_for_a_path(tmp_path: Path) -> N
 
         root = {"fiware-service": "city", "fiware-servicepath": "/"}
         assert (await call("GET", "/iot/devices/Sensor-1", headers=root))[0] == 200
+
+
+async def test_a_device_costs_the_same_in_a_large_service_as_in_a_small_one(tmp_path: Path) -> None:
+    def steps_to_add(connection: sqlite3.Connection, name: str) -> int:
+        steps = 0
+
+        def step() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        connection.set_progress_handler(step, 10)
+        rows.add_devices(connection, devices=[Device(device_id=name, service="city")])
+        rows.device(connection, service="city", path="/", device_id=name, apikey=None)
+        connection.set_progress_handler(None, 10)
+        return steps
+
+    async with Registry.open(tmp_path / "registry.db") as registry:
+        small = await registry.work(lambda connection: steps_to_add(connection, "a"))
+        await registry.add_devices(
+            [Device(device_id=f"d{number}", service="city") for number in range(3000)]
+        )
+        large = await registry.work(lambda connection: steps_to_add(connection, "b"))
+
+        assert 0 < large < 2 * small

@@ -479,11 +479,26 @@ async def test_a_sweep_deletes_no_more_than_it_may_and_goes_on_the_next_time(
     store.minute = 1000
     policies = [Retention(MINUTE)]
 
-    steps = [await store.store.temporal.sweep(policies, 7) for _ in range(8)]
+    steps = [await store.store.temporal.sweep(policies, 7) for _ in range(9)]
 
     assert max(steps) <= 7
     assert sum(steps) == 30
     assert await store.evolution() is None
+
+
+async def test_a_deleted_entity_is_forgotten_when_none_of_its_history_is_kept(
+    store: Past,
+) -> None:
+    await store.create(0, count=measure(1, 0))
+    await store.delete(1)
+    store.minute = 1000
+
+    await swept(store, Retention(MINUTE))
+    await store.create(1001, count=measure(2, 1001))
+    stored = await store.store.entities.get(DEFAULT_TENANT, sensor())
+
+    assert stored is not None
+    assert stored.version == 1
 
 
 async def exported(store: Past) -> list[PastInstance]:

@@ -202,9 +202,12 @@ class Changes:
         return int(first) + 1
 
     def end(self, seq: int) -> None:
-        """Forget an entity that is history only and has none left."""
-        if not series_of_entity(self._cursor.connection, seq):
-            self._cursor.execute("DELETE FROM evolution WHERE seq = ?", (seq,))
+        """Forget an entity that is history only and has none left but that of its types."""
+        own = self._names.own_series(TYPE)
+        if set(series_of_entity(self._cursor.connection, seq)) <= {own}:
+            ended = self._cursor.execute("DELETE FROM evolution WHERE seq = ?", (seq,))
+            if ended.rowcount and own is not None:
+                self._cursor.execute(_DELETE, (seq, own, EVER))
 
 
 def has_history(connection: sqlite3.Connection, past: Past) -> bool:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from broker.core import moments
 from broker.core.identifiers import Iri, Tenant
 from broker.store.sqlite.history import TYPE
 from broker.store.sqlite.history_names import Names, decode_types
@@ -15,8 +16,11 @@ from broker.store.temporal import Retention
 
 ENTITIES_AT_ONCE: Final = 500
 
-_LIVING = "SELECT seq, tenant, body FROM entity WHERE seq > ? ORDER BY seq LIMIT ?"
-_PASSED = "SELECT seq, tenant, type_set FROM evolution WHERE seq > ? ORDER BY seq LIMIT ?"
+_LIVING = "SELECT seq, tenant, body, modified FROM entity WHERE seq > ? ORDER BY seq LIMIT ?"
+_PASSED = (
+    "SELECT seq, tenant, type_set, ifnull(deleted, created) FROM evolution"
+    " WHERE seq > ? ORDER BY seq LIMIT ?"
+)
 _FIRST = "SELECT min(at) FROM history WHERE entity = ? AND series = ?"
 _LAST_BEFORE = "SELECT max(at) FROM history WHERE entity = ? AND series = ? AND at < ?"
 
@@ -36,6 +40,14 @@ class Place(NamedTuple):
     after: int = 0
 
 
+class Step(NamedTuple):
+    """What a sweep has to do: rows to delete, entities of which nothing is left, where to go on."""
+
+    overdue: Sequence[Overdue]
+    ended: Sequence[int]
+    following: Place
+
+
 class Overdues:
     """What the policies mean, on one connection."""
 
@@ -53,21 +65,30 @@ class Overdues:
         self._tenants = tenants
         self._now = now
 
-    def find(self, place: Place) -> tuple[list[Overdue], Place]:
+    def find(self, place: Place) -> Step:
         """Return what is overdue of the entities behind a place, and the place behind those."""
         sql = _PASSED if place.is_past else _LIVING
         rows = self._connection.execute(sql, (place.after, ENTITIES_AT_ONCE)).fetchall()
         found: list[Overdue] = []
-        for seq, tenant, typed in rows:
+        ended: list[int] = []
+        for seq, tenant, typed, last in rows:
             types = (
                 self._names.types(typed) if place.is_past else map(Iri, decode_types(typed).type)
             )
             keep = self._keep(self._tenants.get(tenant), frozenset(types))
-            if keep is not None:
-                found += self._of(seq, self._now - keep, is_past=place.is_past)
-        if len(rows) == ENTITIES_AT_ONCE:
-            return found, Place(place.is_past, rows[-1][0])
-        return found, Place(not place.is_past)
+            if keep is None:
+                continue
+            series = self._series(seq)
+            found += self._of(seq, series, self._now - keep, is_past=place.is_past)
+            if place.is_past and not series and moments.instant(last) < self._now - keep:
+                ended.append(seq)
+        is_last = len(rows) < ENTITIES_AT_ONCE
+        following = Place(not place.is_past) if is_last else Place(place.is_past, rows[-1][0])
+        return Step(found, ended, following)
+
+    def _series(self, seq: int) -> list[int]:
+        own = self._names.own_series(TYPE)
+        return [series for series in series_of_entity(self._connection, seq) if series != own]
 
     def _keep(self, tenant: Tenant | None, types: frozenset[Iri]) -> int | None:
         kept = [
@@ -77,12 +98,11 @@ class Overdues:
         ]
         return min(kept)[2] if kept else None
 
-    def _of(self, seq: int, cutoff: int, *, is_past: bool) -> list[Overdue]:
-        own = self._names.own_series(TYPE)
+    def _of(
+        self, seq: int, all_series: Sequence[int], cutoff: int, *, is_past: bool
+    ) -> list[Overdue]:
         found = []
-        for series in series_of_entity(self._connection, seq):
-            if series == own:
-                continue
+        for series in all_series:
             (first,) = self._connection.execute(_FIRST, (seq, series)).fetchone()
             before = cutoff
             if not is_past and first < cutoff:

@@ -251,18 +251,18 @@ class SqliteTemporal:
         terms, place = self._transaction.terms, self._swept
         tenants = {number: tenant for tenant, number in self._transaction.tenants.items()}
         now = moments.instant(self._now())
-        overdue, following = await self._readers.read(
+        step = await self._readers.read(
             lambda connection: Overdues(connection, terms, policies, tenants, now).find(place)
         )
         removed = 0
-        for one in overdue:
+        for one in step.overdue:
             remove = partial(_remove_before, overdue=one, most=limit - removed)
             removed += await self._write(remove)
             if removed >= limit:
                 return removed
-        for seq in {one.seq for one in overdue} if place.is_past else ():
+        for seq in step.ended:
             await self._write(partial(_end, seq=seq))
-        self._swept = following
+        self._swept = step.following
         return removed
 
     async def export(
