@@ -184,7 +184,7 @@ ROUTES = (
         "/entityOperations/query",
         query_batch,
         "queryBatch",
-        parameters.PAGE | {"options", "format", "local", "geometryProperty"},
+        parameters.PAGE | {"options", "format", "local", "geometryProperty", "asOf"},
         media.ENTITIES,
     ),
     Route("POST", "/entityOperations/delete", delete_batch, "deleteBatch", frozenset({"local"})),

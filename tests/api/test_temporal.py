@@ -334,6 +334,40 @@ async def test_the_state_of_a_moment_is_had_from_history(api: Api) -> None:
     assert (await api("GET", f"/entities/{ID}?asOf={changed}&options=simplified")).body == {
         "id": ID, "type": "Sensor", "speed": 2, "more": 3,
     }  # fmt: skip
+    path = f"/entityOperations/query?options=simplified&asOf={born}"
+    found = await api("POST", path, {"type": "Query", "entities": [{"type": "Sensor"}]})
+    assert [one["speed"] for one in found.body] == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("asOf=2026-05-01", "asOf"),
+        ("asOf=2026-05-01T10:00:00", "asOf"),
+        ("asOf=2026-05-01T10:00:00Z&join=inline", "join"),
+    ],
+)
+async def test_a_moment_that_is_none_is_refused(api: Api, query: str, named: str) -> None:
+    for path in (f"/entities/{ID}", "/entities"):
+        answer = await api("GET", f"{path}?type=Sensor&{query}")
+
+        assert answer.status == 400
+        assert named in answer.detail
+
+
+async def test_no_tenant_sees_the_history_of_another(past: Api) -> None:
+    other = {"NGSILD-Tenant": "other"}
+    await past("POST", "/entities", entity(2, speed=prop(1)), headers=other)
+
+    for path in (ONE, f"{ONE}?instances=9", f"/entities/{ID}?asOf={at(59)}"):
+        assert (await past("GET", path, headers=other)).status == 404
+    for path in (
+        f"{PATH}?type=Sensor&{ALL_TIME}&attrs=level",
+        f"/entities?type=Sensor&asOf={at(59)}",
+    ):
+        assert (await past("GET", path, headers=other)).body == []
+    assert (await past("DELETE", ONE, headers=other)).status == 404
+    assert await values(past) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,19 @@ def test_a_past_state_agrees_with_a_replay_of_the_writes(
     assert pages == [[] if state is None else [state] for state in states]
 
 
+async def test_of_two_writes_of_the_same_moment_the_later_one_is_the_state(
+    tmp_path: Path,
+) -> None:
+    async with past(tmp_path) as store:
+        await store.create(0, count={"type": "Property", "value": 1})
+        await store.update(0, count={"type": "Property", "value": 2})
+
+        state = await store.store.temporal.as_of(DEFAULT_TENANT, sensor(), at(0))
+
+    assert state is not None
+    assert state["attributes"][iri("count")]["@none"]["value"] == 2
+
+
 async def test_a_late_measure_is_part_of_the_past_that_it_tells_of(tmp_path: Path) -> None:
     async with past(tmp_path) as store:
         await store.create(0, count=measure(0, 0))
