@@ -25,7 +25,7 @@ AT = datetime(2025, 6, 17, 8, 15, tzinfo=UTC)
 def arrived_and_told(counts: Counts) -> bool:
     return (
         counts["rigel_agent_delivered_total"] == 1
-        and counts["rigel_subscriber_notifications_total"] == 2
+        and counts.get("rigel_subscriber_notifications_total") == 2
         and everybody_told(counts)
     )
 
