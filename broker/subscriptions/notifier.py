@@ -89,7 +89,7 @@ class Notifier:
         The registry has to know the stored subscriptions by then.
         """
         settlement = Settlement(outbox, self._policy.flush_interval, self._counts)
-        async with self._kafka, self._mqtt, asyncio.TaskGroup() as group:
+        async with self._http, self._kafka, self._mqtt, asyncio.TaskGroup() as group:
             intake = Intake(self._registry, settlement, self._policy, self._wake)
             run = self._run = _Run(intake, settlement, group)
             self._hold_back_throttled()
@@ -103,7 +103,6 @@ class Notifier:
                 yield
             finally:
                 await self._stop(run, tasks)
-                self._http.close()
 
     def lane(self, entry: Entry) -> Lane | None:
         """Return where notifications of a subscription wait, if they or their endpoint have to."""
