@@ -45,9 +45,11 @@ async def endpoint(
         del host, port
         return ["127.0.0.1"]
 
-    async with Egress(EgressPolicy(allow_private=allow_private), resolve=resolve) as egress:
-        async with HttpEndpoint(egress, now, timeout=seconds, trust=trust) as made:
-            yield made
+    async with (
+        Egress(EgressPolicy(allow_private=allow_private), resolve=resolve) as egress,
+        HttpEndpoint(egress, now, timeout=seconds, trust=trust) as made,
+    ):
+        yield made
 
 
 class Speaker:
@@ -89,13 +91,12 @@ def nothing_left_open() -> Iterator[None]:
 
 async def cut_off(there: HttpEndpoint, url: str, turns: int) -> bool:
     """Stop sending after some turns of the event loop; tell whether it had ended before."""
-    task = asyncio.create_task(there.send(target(url), b"{}"))
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    has_ended = task.done()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(there.send(target(url), b"{}"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        has_ended = task.done()
+        task.cancel()
     return has_ended
 
 
