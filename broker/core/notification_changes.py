@@ -154,9 +154,11 @@ def _previous(
     """Return the previous value as the representation shows it, such as `previousValue`."""
     alone = {change.attribute: {DEFAULT_INSTANCE: change.before}}
     bare = ExpandedEntity({**entity, "attributes": alone})
-    as_it_was = Representation(lang=form.representation.lang)
-    shown: Mapping[str, Any] = render(bare, form.ld_context, as_it_was) or {}
-    instance = shown[form.ld_context.for_types(entity["type"]).compact(change.attribute)]
+    shown = form.representation
+    as_it_was = Representation(format=shown.format, lang=shown.lang)
+    found: Mapping[str, Any] = render(bare, form.ld_context, as_it_was) or {}
+    term = form.ld_context.for_types(entity["type"]).compact(change.attribute)
+    instance = _as_instance(found[term])
     return {_PREVIOUS[key]: value for key, value in instance.items() if key in _PREVIOUS}
 
 

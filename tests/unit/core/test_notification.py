@@ -502,6 +502,31 @@ def test_an_array_that_stands_bare_is_one_value_also_where_changes_are_shown() -
     assert shown["one"] == {"value": [3, 4], "previousValue": [1, 2]}
 
 
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1}, PARIS])
+def test_what_stood_bare_is_the_previous_value_in_concise_format(value: Any) -> None:
+    was = road(one={"type": "Property", "value": value})
+
+    shown = entity(without(was, "one"), {"showChanges": True, "format": "concise"})
+
+    assert shown["one"] == {"value": NULL, "previousValue": value}
+
+
+def test_previous_targets_are_written_as_the_present_ones() -> None:
+    was = road(to={"type": "ListRelationship", "objectList": ["urn:ngsi-ld:City:1"]})
+    after = changed(was, to={"type": "ListRelationship", "objectList": ["urn:ngsi-ld:City:2"]})
+
+    normalized, concise = (
+        entity(event(was, after), {"showChanges": True, "format": form})["to"]
+        for form in ("normalized", "concise")
+    )
+
+    assert normalized["previousObjectList"] == [{"object": "urn:ngsi-ld:City:1"}]
+    assert concise == {
+        "objectList": ["urn:ngsi-ld:City:2"],
+        "previousObjectList": ["urn:ngsi-ld:City:1"],
+    }
+
+
 def test_an_array_that_stands_bare_is_one_value_also_beside_a_deleted_instance() -> None:
     was = road(
         one=[
