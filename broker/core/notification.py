@@ -231,4 +231,6 @@ def _rendered(
 
 def _empty(form: NotificationForm) -> dict[str, Any]:
     """Return the document of an entity of which the projection left nothing."""
-    return {"type": "Feature", "properties": {}} if form.accept == GEO_JSON else {}
+    return (
+        {"type": "Feature", "geometry": None, "properties": {}} if form.accept == GEO_JSON else {}
+    )
