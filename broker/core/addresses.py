@@ -15,7 +15,12 @@ _NUMERIC = re.compile(r"(?:\d+|0x[0-9a-f]*)")
 # Cloud metadata services that answer on addresses which look public.
 _METADATA = frozenset((ip_address("168.63.129.16"), ip_address("fd00:ec2::254")))
 # Not for the public either, though `is_global` says so, in some versions of Python.
-_SPECIAL = (ip_network("192.0.0.0/24"), ip_network("fec0::/10"), ip_network("64:ff9b:1::/48"))
+_SPECIAL = (
+    ip_network("192.0.0.0/24"),
+    ip_network("fec0::/10"),
+    ip_network("64:ff9b:1::/48"),
+    ip_network("2002::/16"),
+)
 _THIS_NETWORK = ip_network("0.0.0.0/8")
 _NAT64 = ip_network("64:ff9b::/96")
 _V4_COMPATIBLE = ip_network("::/96")

@@ -73,9 +73,12 @@ class Ranked(NamedTuple):
 
 def temporal(text: str) -> Temporal | None:
     """Read a text in the form of a DateTime, Date or Time; None if it is none of these."""
-    if not _SHORTEST <= len(text) <= _LONGEST or not "0" <= text[0] <= "9":
-        return None
-    return _temporal(text)
+    return _temporal(text) if may_be_temporal(text) else None
+
+
+def may_be_temporal(text: str) -> bool:
+    """Tell quickly of most texts that they are no DateTime, Date or Time."""
+    return _SHORTEST <= len(text) <= _LONGEST and "0" <= text[0] <= "9"
 
 
 @lru_cache(maxsize=4096)

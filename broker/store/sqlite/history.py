@@ -245,14 +245,13 @@ def scopes_row(seq: int, series: int, scopes: Any, at: int, n: int) -> HistoryRo
 
 def content(instance: Instance, form: int) -> tuple[Any, bytes | str | None]:
     """Return what is in the columns `value` and `rest`."""
-    passed_over = _TIMES
-    if form & moments.DIGITS == moments.FINER:
-        passed_over = _TIMES - {"observedAt"}
-    elif instance["type"] == "Property":
+    finer = form & moments.DIGITS == moments.FINER
+    if instance["type"] == "Property" and not finer:
         value: Any = instance["value"]
         kind = value.__class__
         if kind is str or (kind in _NUMBERS and -_LARGEST <= value < _LARGEST):
             return value, _rest(instance)
+    passed_over = _TIMES - {"observedAt"} if finer else _TIMES
     return _encode({name: item for name, item in instance.items() if name not in passed_over}), None
 
 

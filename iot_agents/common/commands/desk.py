@@ -25,7 +25,10 @@ from iot_agents.common.commands.model import (
     Courier,
     Done,
     Failed,
+    Fate,
     Held,
+    Label,
+    NetworkReport,
     NotNow,
     Sent,
     State,
@@ -171,16 +174,15 @@ class Desk:
 
         return await self._spool.change(finish)
 
-    async def acknowledged(self, handle: str) -> str:
-        """Note that a device has the command that its network knows by a handle."""
-        return await self._reported(handle, State.ACKNOWLEDGED, "")
+    async def reported(self, report: NetworkReport) -> Sequence[str]:
+        """Note what a network tells of commands; see `rows.reported`.
 
-    async def failed(self, handle: str, reason: str) -> str:
-        """Note that a network gave up the command it knows by a handle."""
-        return await self._reported(handle, State.FAILED, reason)
-
-    async def _reported(self, handle: str, state: State, info: str) -> str:
-        job = partial(rows.reported, handle=handle, state=state, info=info, now=self._now())
+        Raises:
+            sqlite3.Error: it could not be written.
+        """
+        if report.fate is Fate.QUEUED:
+            return ()
+        job = partial(rows.reported, report=report, now=self._now())
         return await self._spool.change(job)
 
     async def fetch(self, known: Known, limit: int = 100) -> Sequence[rows.Row]:
@@ -302,18 +304,20 @@ class Desk:
         )
         try:
             async with asyncio.timeout(self._manners.timeout):
-                return await courier.send(command)
+                return await courier.send(command, partial(self._label, row.seq))
         except TimeoutError:
             return Unsure(f"it could not be sent within {self._manners.timeout:g} s")
         except Exception as error:  # noqa: BLE001 - one command must not stop the others
             _log.exception("command %s: unexpected error", row.id)
             return Unsure(f"unexpected error: {error!r}")
 
+    async def _label(self, seq: int, label: Label) -> None:
+        await self._spool.database.submit(partial(rows.label, seq=seq, label=label))
+
     async def _record(self, row: rows.Row, outcome: CommandOutcome) -> None:
         match outcome:
-            case Sent(handle, acknowledged):
-                state = State.ACKNOWLEDGED if acknowledged else State.SENT
-                await self._move(row, state, handle=handle)
+            case Sent(acknowledged):
+                await self._move(row, State.ACKNOWLEDGED if acknowledged else State.SENT)
             case Held():
                 await self._move(row, State.HELD)
             case Done(result):
@@ -330,11 +334,10 @@ class Desk:
                 doubt = f"{reason}; the device may have got it or not"
                 await self._move(row, State.FAILED, doubt)
 
-    async def _move(self, row: rows.Row, state: State, info: Any = "", *, handle: str = "") -> None:
+    async def _move(self, row: rows.Row, state: State, info: Any = "") -> None:
         self._attempts.pop(row.seq, None)
-        await self._spool.change(
-            partial(rows.move, seq=row.seq, state=state, now=self._now(), info=info, handle=handle)
-        )
+        job = partial(rows.move, seq=row.seq, state=state, now=self._now(), info=info)
+        await self._spool.change(job)
 
     async def _postpone(self, row: rows.Row, reason: str) -> None:
         attempts = self._attempts[row.seq] = self._attempts.get(row.seq, 0) + 1

@@ -15,17 +15,22 @@ from typing import Any, Final
 import msgspec
 
 from broker.core.timestamps import format_timestamp
-from iot_agents.common.commands.model import OPEN, STATUS, State
+from iot_agents.common.commands.model import OPEN, STATUS, Fate, Label, NetworkReport, State
 from iot_agents.common.commands.provisioned import UNASKED
 from iot_agents.common.spool import Entry
 
 _COLUMNS: Final = (
     "seq, id, tenant, entity_id, entity_type, device_id, name, value, state, idempotent, info,"
-    " at, changed, expires"
+    " at, changed, expires, confirmed"
 )
 _ANSWERABLE: Final = (State.SENDING, State.SENT, State.ACKNOWLEDGED, State.HELD)
 _LATE: Final = (State.EXPIRED, State.FAILED)
 _UNFINISHED: Final = (*OPEN, State.SENDING)
+_NOT_SENT: Final[Sequence[State]] = (State.SENDING, State.SENT)
+_IN_NETWORK: Final[Sequence[State]] = (*_NOT_SENT, State.ACKNOWLEDGED)
+_UNCONFIRMED: Final = "sent; the device was not asked to confirm it"
+_CONFIRMED: Final = "the device confirmed it"
+_MOST_HANDLES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Row:
     at: float
     changed: float
     expires: float
+    confirmed: bool
 
     def document(self) -> dict[str, Any]:
         """Return the JSON form that operators see."""
@@ -186,13 +192,12 @@ def move(
     state: State,
     now: float,
     info: Any = "",
-    handle: str = "",
 ) -> tuple[bool, Sequence[Entry]]:
     """Put a command that is being sent into another state."""
     found = _select(connection, "seq = ? AND state = 'sending'", (seq,))
     if not found:
         return False, ()
-    entry = _set(connection, found[0], state, now, info, handle)
+    entry = _set(connection, found[0], state, now, info)
     # What is held is as pending to the one who asked as it was before.
     return True, () if state is State.HELD else (entry,)
 
@@ -224,19 +229,56 @@ def answered(
     return found[0].id, [_set(connection, found[0], state, now, info)]
 
 
+def label(connection: sqlite3.Connection, *, seq: int, label: Label) -> None:
+    """Note by what a network will mean a command that is being sent."""
+    connection.execute(
+        "UPDATE command SET address = ?, handle = ?, confirmed = ? WHERE seq = ?",
+        (label.address, label.handle, label.confirmed, seq),
+    )
+
+
 def reported(
-    connection: sqlite3.Connection, *, handle: str, state: State, info: Any, now: float
-) -> tuple[str, Sequence[Entry]]:
-    """Note what a network says of a command it was given under a handle.
+    connection: sqlite3.Connection, *, report: NetworkReport, now: float
+) -> tuple[Sequence[str], Sequence[Entry]]:
+    """Note what a network tells of a command it was given, or of several.
+
+    A command that was sent is done where the device was not asked to confirm it. One that was given
+    up is done all the same when its own handle says so.
 
     Returns:
-        The command's id; empty when no open command has this handle.
+        The ids of the commands of which it tells something new.
     """
-    where = "handle = ? AND state IN ('sending', 'sent', 'acknowledged')"
-    found = _select(connection, where, (handle,))
-    if not found or found[0].state is state:
-        return "", ()
-    return found[0].id, [_set(connection, found[0], state, now, info, handle)]
+    told: list[str] = []
+    entries: list[Entry] = []
+    for row in _meant(connection, report):
+        state, info = _state_of(row, report)
+        if state is row.state or (row.state in _LATE and state is not State.DONE):
+            continue
+        told.append(row.id)
+        entries.append(_set(connection, row, state, now, info))
+    return told, entries
+
+
+def _meant(connection: sqlite3.Connection, report: NetworkReport) -> Sequence[Row]:
+    if report.handles is None:
+        # Its queue is a queue: what was put in first is sent first, and confirmed first.
+        states = _NOT_SENT if report.fate is Fate.SENT else _IN_NETWORK
+        where = f"address = ? AND state IN ({_marks(states)}) AND (confirmed OR ?)"
+        any_one = report.fate is not Fate.ACKNOWLEDGED
+        return _select(connection, f"{where} ORDER BY seq", (report.address, *states, any_one))
+    # Whoever may speak for a device may not speak for another one's commands.
+    states = (*_IN_NETWORK, *_LATE)
+    handles = report.handles[:_MOST_HANDLES]
+    where = f"address = ? AND handle IN ({_marks(handles)}) AND state IN ({_marks(states)})"
+    return _select(connection, where, (report.address, *handles, *states), _MOST_HANDLES)
+
+
+def _state_of(row: Row, report: NetworkReport) -> tuple[State, str]:
+    if report.fate is Fate.SENT:
+        return (State.ACKNOWLEDGED, "") if row.confirmed else (State.DONE, _UNCONFIRMED)
+    if report.fate is Fate.ACKNOWLEDGED:
+        return State.DONE, _CONFIRMED
+    return State.FAILED, report.reason
 
 
 def fetch(
@@ -363,11 +405,10 @@ def _set(
     state: State,
     now: float,
     info: Any,
-    handle: str = "",
 ) -> Entry:
     connection.execute(
-        "UPDATE command SET state = ?, changed = ?, info = ?, handle = ? WHERE seq = ?",
-        (state.value, now, msgspec.json.encode(info), handle, row.seq),
+        "UPDATE command SET state = ?, changed = ?, info = ? WHERE seq = ?",
+        (state.value, now, msgspec.json.encode(info), row.seq),
     )
     finished = state not in _UNFINISHED
     shown = said(row.name, STATUS[state], info if finished else None, now, row.id)
@@ -381,13 +422,13 @@ def _select(
     return [_row(row) for row in connection.execute(query, (*values, limit))]
 
 
-def _marks(states: Sequence[State]) -> str:
-    return ", ".join("?" * len(states))
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _row(row: tuple[Any, ...]) -> Row:
     seq, command_id, tenant, entity_id, kind, device_id, name, value, state, *rest = row
-    idempotent, info, *times = rest
+    idempotent, info, at, changed, expires, confirmed = rest
     return Row(
         seq,
         command_id,
@@ -400,5 +441,8 @@ def _row(row: tuple[Any, ...]) -> Row:
         State(state),
         bool(idempotent),
         msgspec.json.decode(info),
-        *times,
+        at,
+        changed,
+        expires,
+        bool(confirmed),
     )
