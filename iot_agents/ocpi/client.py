@@ -200,10 +200,13 @@ def _next(url: str, link: str) -> str | None:
     match = _NEXT.search(link)
     if match is None:
         return None
-    target = URL(_as_safe(str(URL(url).join(URL(match[1]))), url))
-    if target.origin() != URL(url).origin():
-        raise OcpiFailed(f"{url}: its next page is on another host, {target.origin()}")
-    return str(target)
+    try:
+        target = _as_safe(str(URL(url).join(URL(match[1]))), url)
+    except ValueError as error:
+        raise OcpiFailed(f"{url}: the link to its next page is no URL") from error
+    if _origin(target) != _origin(url):
+        raise OcpiFailed(f"{url}: its next page is on another host, {_origin(target)}")
+    return target
 
 
 def _as_safe(target: str, known: str) -> str:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
-from yarl import URL
 
 from broker.core.timestamps import format_timestamp
 from iot_agents.ocpi.envelope import Refusal, Status
@@ -179,9 +179,9 @@ class _Routes:
             raise InvalidObject("cdr: id is missing or no text")
         name = Name(CDRS, *party, document["id"])
         created = await self._objects.put(name, self._uniform(document, name))
-        own = f"{self._front.public_url(request)}{request.path}"
-        url = URL(own).joinpath(*party, name.id.replace("/", "%2F"), encoded=False)
-        return self._taken(request, created=created, headers={"Location": str(url)})
+        path = "/".join((request.path, *party, quote(name.id, safe="")))
+        url = f"{self._front.public_url(request)}{path}"
+        return self._taken(request, created=created, headers={"Location": url})
 
     def _dated(self, changed: Document) -> Document:
         """Return a change with its time, which is now where OCPI leaves it out."""
