@@ -77,22 +77,37 @@ class Answer:
         scopes = self._names.own_series(SCOPE)
         self._seen.append(all_series)
         wanted = [number for number, _, _ in self._wanted(all_series)]
-        if scopes in all_series:
+        if self._selection.scopes and scopes in all_series:
             wanted.append(scopes)
         for series in wanted:
-            rows = self._window.rows(
-                self._connection,
-                past.seq,
-                series,
-                most=self._limit,
-                backwards=self._backwards,
-                until=self._until,
-            )
-            if len(rows) > self._selection.instances:
-                self._until = rows[-2][0]
+            rows = self._rows(past.seq, series)
             self._found += [_Found(row[0], place, series, row[1:]) for row in rows]
             if len(self._found) > 2 * MOST_INSTANCES:
                 self._prune()
+
+    def _rows(self, entity: int, series: int) -> list[Row]:
+        """Return what may be served of a series; if that is not all, the answer ends there."""
+        rows = self._read(entity, series, self._limit)
+        if len(rows) <= self._selection.instances:
+            return rows
+        last, beyond = rows[-2][0], rows[-1][0]
+        if last == beyond:
+            # All of one moment belong together: the next answer begins behind it.
+            rows = self._read(entity, series, self._selection.window.last_n or MOST_INSTANCES)
+            beyond = rows[-1][0]
+        if last != beyond:
+            self._until = last
+        return rows
+
+    def _read(self, entity: int, series: int, most: int) -> list[Row]:
+        return self._window.rows(
+            self._connection,
+            entity,
+            series,
+            most=most,
+            backwards=self._backwards,
+            until=self._until,
+        )
 
     def _prune(self) -> None:
         """Keep what may be served, and seek no further than to the time where that ends."""
