@@ -277,6 +277,20 @@ async def test_the_scope_of_what_is_history_only_can_be_deleted(api: Api) -> Non
     assert "observedAt" not in instance
 
 
+async def test_a_past_state_is_sought_by_the_type_of_then(api: Api) -> None:
+    await api.create(entity(1, speed=prop(1)))
+    made = (await api("GET", f"/entities/{ID}?options=sysAttrs")).body["createdAt"]
+    await api("PUT", f"/entities/{ID}", entity(1, speed=prop(2)) | {"type": "Meter"})
+
+    then = await api("GET", f"/entities?type=Sensor&asOf={made}&count=true")
+    meters = await api("GET", f"/entities?type=Meter&asOf={made}")
+    now = await api("GET", "/entities?type=Sensor")
+
+    assert [one["speed"]["value"] for one in then.body] == [1]
+    assert then.headers["NGSILD-Results-Count"] == "1"
+    assert (meters.body, now.body) == ([], [])
+
+
 @pytest.mark.parametrize("query", ["pick=id,type", "pick=id", "pick=id,level"])
 async def test_an_answer_is_whole_when_only_what_nobody_asked_for_is_beyond_the_cut(
     api: Api, query: str

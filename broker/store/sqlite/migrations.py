@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from broker.store.sqlite import history_conversion, index, usage
+from broker.store.sqlite import history_conversion, history_types, index, usage
 
 _ENTITIES = """
 CREATE TABLE tenant (
@@ -128,6 +128,7 @@ STEPS: tuple[Step, ...] = (
     _ENTITIES + index.DDL + usage.DDL + _DOCUMENTS + _OUTBOX,
     _STREAMS,
     history_conversion.convert,
+    history_types.create,
 )
 
 
