@@ -11,6 +11,8 @@ import pytest
 from broker.core.identifiers import DEFAULT_TENANT
 from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.core.query.nodes import AnyOf, TypeIs
+from broker.store.sqlite import history_types
+from broker.store.sqlite.migrations import STEPS
 from tests.support.histories import ALL, METERS, SENSORS, Past, at, iri, measure, past, sensor
 
 EITHER = EntityQuery(
@@ -104,7 +106,8 @@ async def test_a_file_from_before_finds_them_too(tmp_path: Path) -> None:
         await make_again(before)
         await before.add(2, type=["Sensor"], count=[measure(2, 1)])
     with sqlite3.connect(tmp_path / "broker.db") as connection:
-        connection.executescript("DROP TABLE typed_once; PRAGMA user_version = 3")
+        version = STEPS.index(history_types.create)
+        connection.executescript(f"DROP TABLE typed_once; PRAGMA user_version = {version}")
 
     async with past(tmp_path) as after:
         assert await evolutions(after, SENSORS) == [sensor(1), sensor(2)]

@@ -30,7 +30,7 @@ from broker.store.sqlite.index_rows import (
 )
 from broker.store.sqlite.index_terms import Terms
 
-__all__ = ["DDL", "PLACES", "SCOPE", "Terms", "space", "write"]
+__all__ = ["DDL", "PLACES", "PLACES_DDL", "SCOPE", "THICKNESS", "Terms", "space", "write"]
 
 SCOPE = "scope"
 """The term under which scopes are kept like the values of an attribute."""
@@ -66,15 +66,22 @@ CREATE TABLE value (
 ) WITHOUT ROWID;
 CREATE INDEX value_order ON value (tenant, attribute, path, value, type_set);
 
--- Bounds of geometries. The third dimension is the space, one for each tenant and GeoProperty; it
--- has some thickness, for an R*Tree of flat boxes is badly balanced. The id without its lower 16
--- bits is the entity's seq; see index_rows for shape.
-CREATE VIRTUAL TABLE place USING rtree (id, west, east, south, north, low, high, +shape BLOB);
-
 CREATE INDEX entity_created ON entity (tenant, created);
 CREATE INDEX entity_modified ON entity (tenant, modified);
 """
 )
+
+PLACES_DDL = """
+-- Bounds of geometries. The third dimension is the space, one for each tenant and GeoProperty, and
+-- the fourth is the set of types, so that where one type crowds another is found as fast. Both have
+-- some thickness, for an R*Tree of flat boxes is badly balanced. The id without its lower 16 bits
+-- is the entity's seq; see index_rows for shape.
+CREATE VIRTUAL TABLE place USING rtree (
+    id, west, east, south, north, low, high, type_low, type_high, +shape BLOB
+);
+"""
+THICKNESS = 0.5
+"""What a place reaches from the number of its space, and of its set of types, to the next."""
 
 _KEY = "tenant = ? AND attribute = ? AND path = ? AND seq = ? AND n = ?"
 _INSERT = "INSERT INTO value VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -82,7 +89,7 @@ _UPDATE = f"UPDATE value SET value = ?, observed = ?, created = ?, modified = ? 
 _UPDATE_TIMES = f"UPDATE value SET observed = ?, created = ?, modified = ? WHERE {_KEY}"
 _DELETE = f"DELETE FROM value WHERE {_KEY}"
 _PLACE = f"(SELECT place FROM value WHERE {_KEY})"
-_INSERT_PLACE = "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_PLACE = "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE_PLACE = (
     f"UPDATE place SET west = ?, east = ?, south = ?, north = ?, shape = ? WHERE id = {_PLACE}"
 )
@@ -146,10 +153,7 @@ def _change(cursor: sqlite3.Cursor, key: _Key, old: SqlValue, payload: Payload) 
 
 
 def space(tenant: int, attribute: str) -> str:
-    """Return the name under which the space of a GeoProperty has its number among the terms.
-
-    In the third dimension of `place` it reaches from that number half the way to the next.
-    """
+    """Return the name under which the space of a GeoProperty has its number among the terms."""
     return f"{tenant} {attribute}"
 
 
@@ -290,9 +294,9 @@ class _Entity:
         found = {}
         for n, (west, east, south, north, shape) in _places(instances):
             number = self._terms.intern(self._cursor, space(self._tenant, name))
+            deep = (number, number + THICKNESS, self._type_set, self._type_set + THICKNESS)
             found[0, n] = self._insert_place(
-                31 * number + n // INSTANCE,
-                (west, east, south, north, number, number + 0.5, shape),
+                31 * number + n // INSTANCE, (west, east, south, north, *deep, shape)
             )
         return found
 
