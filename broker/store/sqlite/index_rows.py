@@ -33,12 +33,12 @@ import msgspec
 from broker.core.identifiers import DEFAULT_INSTANCE
 from broker.core.query.values import (
     RELATIONSHIPS,
-    VALUE_MEMBERS,
     Rank,
     may_be_temporal,
     ranked,
     unwrap,
 )
+from broker.core.vocabulary import VALUE_MEMBERS
 
 MAX_TEXT = 256
 """Characters of a text that are indexed; the rest is left to the evaluator."""
