@@ -126,6 +126,7 @@ def _asked(
         selected, pick=params.get("pick"), omit=params.get("omit"), attrs=params.get("attrs")
     )
     form = _form(params, shown)
+    limit, offset, count = parameters.page(params, limits)
     return Asked(
         query=found,
         selection=TemporalSelection(
@@ -143,9 +144,9 @@ def _asked(
             ),
         ),
         form=form,
-        limit=parameters.number(params, "limit", limits.default_limit, most=limits.max_limit),
-        offset=parameters.number(params, "offset", 0),
-        count=parameters.flag(params, "count"),
+        limit=limit,
+        offset=offset,
+        count=count,
     )
 
 

@@ -146,9 +146,10 @@ class EntityTransaction:
             self.history.note_late(cursor, held.seq, late, moments.instant_of(now))
         if after is before:
             return answer
-        if held is not None and before is None:  # expired and not yet swept: gone all the same
-            self._delete(cursor, tenant, number, held, now)
-            held = None
+        if held is not None and before is not held.stored.entity:
+            # What expired and was not swept yet goes first, as a change of its own.
+            self._write(cursor, tenant, number, entity_id, held, held.stored.entity, before, now)
+            held = self._pending[tenant, entity_id]
         self._write(cursor, tenant, number, entity_id, held, before, after, now)
         return answer
 
