@@ -7,10 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
-import uvloop
-
 from iot_agents.server import serve
 from iot_agents.settings import Settings
+from rigel import process
 
 
 async def _run(role: str, port: int, mqtt_url: str, broker_url: str, data_dir: Path) -> None:
@@ -27,4 +26,6 @@ async def _run(role: str, port: int, mqtt_url: str, broker_url: str, data_dir: P
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    uvloop.run(_run(given[0], int(given[1]), given[2], given[3], Path(given[4])))
+    process.collect_seldom()
+    with asyncio.Runner(loop_factory=process.loop_factory()) as runner:
+        runner.run(_run(given[0], int(given[1]), given[2], given[3], Path(given[4])))

@@ -7,10 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
-import uvloop
-
 from broker.server import serve
 from broker.settings import Settings
+from rigel import process
 
 
 async def _run(port: int, data_dir: Path) -> None:
@@ -24,4 +23,6 @@ async def _run(port: int, data_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_run(int(sys.argv[1]), Path(sys.argv[2])))
+    process.collect_seldom()
+    with asyncio.Runner(loop_factory=process.loop_factory()) as runner:
+        runner.run(_run(int(sys.argv[1]), Path(sys.argv[2])))

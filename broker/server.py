@@ -115,6 +115,7 @@ async def _opened(
             max_queued=settings.max_queued_writes,
             cached_entities=settings.cached_entities,
             max_waiting=settings.max_waiting_notifications,
+            max_dead=settings.max_dead_letters,
         )
     )
     contexts = Contexts(
@@ -190,6 +191,7 @@ def _gauges(
             "queued_writes": float(store.writer.queued),
             "notifications_waiting": float(store.waiting.count),
             "writes_refused_for_notifications": float(store.waiting.refused),
+            "dead_letters": float(store.waiting.dead),
             "stream_readers": float(streams.readers),
             **notifier.gauges(),
         }

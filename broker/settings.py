@@ -58,6 +58,13 @@ class Settings:
             " is dropped."
         ),
     )
+    max_dead_letters: int = field(
+        default=100_000,
+        metadata=_doc(
+            "Notifications that were given up and are kept. Of more the oldest are dropped and"
+            " counted, those of the subscription that has the most."
+        ),
+    )
     readers: int = field(default=2, metadata=_doc("Threads that read from the store."))
     sweep_interval: float = field(
         default=2.0, metadata=_doc("Seconds between two sweeps of what has expired.")

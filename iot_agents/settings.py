@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 
-def _doc(text: str) -> dict[str, str]:
-    return {"doc": text}
+def _doc(text: str, *, secret: bool = False) -> dict[str, str | bool]:
+    return {"doc": text, "secret": secret}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,8 @@ class Settings:
     mqtt_url: str = field(
         default="",
         metadata=_doc(
-            "MQTT broker, such as mqtts://user:password@host:8883; empty starts the embedded one."
+            "MQTT broker, such as mqtts://user:password@host:8883; empty starts the embedded one.",
+            secret=True,
         ),
     )
     mqtt_version: Literal["auto", "5", "3.1.1"] = field(
@@ -222,6 +223,29 @@ class Settings:
         metadata=_doc(
             "Token of the network servers' HTTP integrations, below `/lorawan/`; empty closes them."
         ),
+    )
+
+    lorawan_servers: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        metadata=_doc(
+            "MQTT servers of single LoRaWAN networks, beside `mqtt_url`, each as `network=url`.",
+            secret=True,
+        ),
+    )
+    lorawan_downlinks: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        metadata=_doc(
+            "Where network servers take downlinks, each as `network=URL` or `network=MQTT topic`; "
+            "without one, downlinks go the way the uplinks came.",
+            secret=True,
+        ),
+    )
+    lorawan_downlink_tokens: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        metadata=_doc("Keys for the URLs in `lorawan_downlinks`, each as `network=key`."),
     )
 
     ocpi_tokens: tuple[str, ...] = field(

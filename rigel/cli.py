@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rigel import config, devices, history, logs, mappings, subscriptions, up
+from rigel import config, devices, history, logs, mappings, process, subscriptions, up
 from rigel.demo.run import run_demo
 from rigel.failures import explanation
 from rigel.settings import Settings
@@ -137,8 +137,9 @@ def _overrides(given: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _run(given: argparse.Namespace, settings: Settings) -> int:
+    process.collect_seldom()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=process.loop_factory()) as runner:
             return runner.run(_COMMANDS[given.command](settings, given))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _complain("stopped before it was done", _FAILED)
@@ -147,15 +148,6 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
         if said is None:
             raise
         return _complain(said, _FAILED)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - not there on every platform
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 async def _up(settings: Settings, _: argparse.Namespace) -> int:

@@ -1,7 +1,8 @@
 """What can be set: the fields of the settings classes, seen as a flat list of named options.
 
 A settings class is a frozen dataclass; a field whose type is such a class again is a section. The
-documentation of an option is the `doc` of its field's metadata.
+documentation of an option is the `doc` of its field's metadata. Its value is never shown where the
+metadata say `secret`, or the name that it is a token or the like.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ class Option:
         type: what the value must be.
         default: what it is when nothing is said.
         doc: one paragraph on what it does.
+        secret: whether the value must never be shown.
     """
 
     path: tuple[str, ...]
     type: Any
     default: Any
     doc: str
+    secret: bool = False
 
     @property
     def key(self) -> str:
@@ -40,11 +43,6 @@ class Option:
     def variable(self) -> str:
         """The name in the environment, such as `RIGEL_BROKER_PORT`."""
         return "_".join(("RIGEL", *self.path)).upper()
-
-    @property
-    def secret(self) -> bool:
-        """Whether the value must never be shown."""
-        return _SECRET.search(self.path[-1]) is not None
 
 
 def options_of(settings: type, path: tuple[str, ...] = ()) -> Iterator[Option]:
@@ -57,7 +55,8 @@ def options_of(settings: type, path: tuple[str, ...] = ()) -> Iterator[Option]:
             yield from options_of(sections[field.name], inner)
         else:
             doc = field.metadata.get("doc", "")
-            yield Option(inner, types[field.name], _default(field), doc)
+            secret = bool(field.metadata.get("secret") or _SECRET.search(field.name))
+            yield Option(inner, types[field.name], _default(field), doc, secret)
 
 
 def sections_of(settings: type) -> Mapping[str, type]:

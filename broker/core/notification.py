@@ -118,8 +118,7 @@ def _conform(entity: ExpandedEntity, form: NotificationForm) -> ExpandedEntity:
 
 
 def _conformed(event: EntityChanged, form: NotificationForm) -> EntityChanged:
-    return replace(
-        event,
+    return event._replace(
         before=None if event.before is None else _conform(event.before, form),
         after=None if event.after is None else _conform(event.after, form),
     )
@@ -127,8 +126,7 @@ def _conformed(event: EntityChanged, form: NotificationForm) -> EntityChanged:
 
 def _conformed_change(change: AttributeChanged, form: NotificationForm) -> AttributeChanged:
     before, after, compact = change.before, change.after, form.ld_context.compact
-    return replace(
-        change,
+    return change._replace(
         before=None if before is None else conform_instance(before, form.version, compact),
         after=None if after is None else conform_instance(after, form.version, compact),
     )
@@ -233,4 +231,6 @@ def _rendered(
 
 def _empty(form: NotificationForm) -> dict[str, Any]:
     """Return the document of an entity of which the projection left nothing."""
-    return {"type": "Feature", "properties": {}} if form.accept == GEO_JSON else {}
+    return (
+        {"type": "Feature", "geometry": None, "properties": {}} if form.accept == GEO_JSON else {}
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from broker.core.events import AttributeChanged, Instance
@@ -10,20 +10,9 @@ from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL, ExpandedEnti
 from broker.core.notification_form import NotificationForm
 from broker.core.representations import Representation, render
 from broker.core.subscription import GEO_JSON
+from broker.core.vocabulary import KINDS, VALUE_MEMBERS
 
-_VALUE_MEMBERS: Final = {
-    "Property": "value",
-    "GeoProperty": "value",
-    "Relationship": "object",
-    "LanguageProperty": "languageMap",
-    "VocabProperty": "vocab",
-    "JsonProperty": "json",
-    "ListProperty": "valueList",
-    "ListRelationship": "objectList",
-}
-_PREVIOUS: Final = {
-    member: f"previous{member[0].upper()}{member[1:]}" for member in _VALUE_MEMBERS.values()
-}
+_PREVIOUS: Final = {kind.value: kind.previous for kind in KINDS.values()}
 
 
 def members_of(document: dict[str, Any], form: NotificationForm) -> dict[str, Any]:
@@ -50,16 +39,18 @@ def add_previous(
     """Put the previous value beside that of each attribute that was changed (showChanges)."""
     names = form.ld_context.for_types(after["type"])
     for change in changes:
-        term = names.compact(change.attribute)
-        if change.before is None or change.after is None or term not in members:
+        if change.before is None or change.after is None:
+            continue
+        if not is_shown(change, form.representation):
             continue
         previous = _previous(after, change, form)
-        shown = members[term]
-        if isinstance(shown, list):
-            place = next(n for n, one in enumerate(shown) if _dataset(one) == change.dataset_id)
-            shown[place] = _as_instance(shown[place]) | previous
+        term = names.compact(change.attribute)
+        left = _left(after, change.attribute, form)
+        if len(left) > 1:
+            place = list(left).index(change.dataset_id)
+            members[term][place] |= previous
         else:
-            members[term] = _as_instance(shown) | previous
+            members[term] = _as_instance(members[term]) | previous
 
 
 def add_nulls(
@@ -81,17 +72,38 @@ def add_nulls(
         by_attribute.setdefault(change.attribute, []).append(change)
     for attribute, changes in by_attribute.items():
         term = names.compact(attribute)
-        left = entity["attributes"].get(attribute)
         default = [change for change in changes if change.dataset_id == DEFAULT_INSTANCE]
         # The default instance's null stands for all of them when the whole attribute is gone.
-        all_at_once = left is None and bool(default) and not form.show_changes
-        noted = default if all_at_once else changes
+        is_gone = attribute not in entity["attributes"]
+        noted = default if is_gone and default and not form.show_changes else changes
+        left = _left(entity, attribute, form)
         if form.representation.format == "simplified":
-            members[term] = _simplified_nulls(members.get(term), left or {}, noted)
+            members[term] = _simplified_nulls(members.get(term), left, noted)
         else:
             nulls = [_null(entity, change, at, form) for change in noted]
-            shown = [*_as_list(members, term), *nulls]
-            members[term] = shown if len(shown) > 1 else shown[0]
+            members[term] = _with_nulls(members.get(term), len(left), nulls)
+
+
+def _left(entity: ExpandedEntity, attribute: Iri, form: NotificationForm) -> Mapping[str, Instance]:
+    """Return the instances of an attribute that are shown, in their order."""
+    instances: Mapping[str, Instance] = entity["attributes"].get(attribute, {})
+    wanted = form.representation.dataset_ids
+    if wanted is None:
+        return instances
+    return {key: instance for key, instance in instances.items() if key in wanted}
+
+
+def _with_nulls(shown: Any, count: int, nulls: list[dict[str, Any]]) -> Any:
+    """Put nulls behind what is shown of some instances.
+
+    Args:
+        shown: one instance, or an array of them where there are more.
+    """
+    if not count and len(nulls) == 1:
+        # In a concise one with nothing but a value, that stands alone.
+        return NGSI_LD_NULL if len(nulls[0]) == 1 else nulls[0]
+    others = shown if count > 1 else [_as_instance(shown)] if count else []
+    return [*others, *nulls]
 
 
 def _simplified_nulls(
@@ -107,7 +119,7 @@ def _simplified_nulls(
 
 def _null(
     entity: ExpandedEntity, change: AttributeChanged, at: str, form: NotificationForm
-) -> dict[str, Any] | str:
+) -> dict[str, Any]:
     """Return what stands for a deleted instance."""
     before = change.before or {}
     kind = before["type"]
@@ -121,8 +133,8 @@ def _null(
         more["deletedAt"] = at
     value = {DEFAULT_INSTANCE: NGSI_LD_NULL} if kind == "LanguageProperty" else NGSI_LD_NULL
     if form.representation.format == "concise":
-        return {_VALUE_MEMBERS[kind]: value, **more} if more else NGSI_LD_NULL
-    return {"type": kind, _VALUE_MEMBERS[kind]: value, **more}
+        return {VALUE_MEMBERS[kind]: value, **more}
+    return {"type": kind, VALUE_MEMBERS[kind]: value, **more}
 
 
 def _previous(
@@ -131,9 +143,11 @@ def _previous(
     """Return the previous value as the representation shows it, such as `previousValue`."""
     alone = {change.attribute: {DEFAULT_INSTANCE: change.before}}
     bare = ExpandedEntity({**entity, "attributes": alone})
-    as_it_was = Representation(lang=form.representation.lang)
-    shown: Mapping[str, Any] = render(bare, form.ld_context, as_it_was) or {}
-    instance = shown[form.ld_context.for_types(entity["type"]).compact(change.attribute)]
+    shown = form.representation
+    as_it_was = Representation(format=shown.format, lang=shown.lang)
+    found: Mapping[str, Any] = render(bare, form.ld_context, as_it_was) or {}
+    term = form.ld_context.for_types(entity["type"]).compact(change.attribute)
+    instance = _as_instance(found[term])
     return {_PREVIOUS[key]: value for key, value in instance.items() if key in _PREVIOUS}
 
 
@@ -142,16 +156,3 @@ def _as_instance(shown: Any) -> dict[str, Any]:
     if isinstance(shown, dict) and not _PREVIOUS.keys().isdisjoint(shown):
         return shown
     return {"value": shown}
-
-
-def _as_list(members: Mapping[str, Any], term: str) -> Iterator[Any]:
-    if term not in members:
-        return iter(())
-    shown = members[term]
-    return iter(shown if isinstance(shown, list) else [shown])
-
-
-def _dataset(shown: Any) -> str:
-    """Return which instance an item of an array is."""
-    found = shown.get("datasetId", DEFAULT_INSTANCE) if isinstance(shown, dict) else None
-    return str(found or DEFAULT_INSTANCE)

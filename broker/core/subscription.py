@@ -19,7 +19,7 @@ GEO_JSON: Final = "application/geo+json"
 
 DEFAULT_TRIGGERS: Final = ("attributeCreated", "attributeUpdated")
 
-_Positive = Annotated[int, Meta(gt=0)] | Annotated[float, Meta(gt=0)]
+_Number = int | float
 _Texts = Annotated[list[str], Meta(min_length=1)]
 
 
@@ -35,10 +35,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     uri: str
     accept: str | UnsetType = UNSET
-    cooldown: _Positive | UnsetType = UNSET
+    cooldown: _Number | UnsetType = UNSET
     notifier_info: list[KeyValuePair] | UnsetType = UNSET
     receiver_info: list[KeyValuePair] | UnsetType = UNSET
-    timeout: _Positive | UnsetType = UNSET
+    timeout: _Number | UnsetType = UNSET
 
     @property
     def media_type(self) -> str:
@@ -130,8 +130,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ngsild_conformance: str | UnsetType = UNSET
     split_entities: bool | UnsetType = UNSET
     subscription_name: str | UnsetType = UNSET
-    throttling: _Positive | UnsetType = UNSET
-    time_interval: _Positive | UnsetType = UNSET
+    throttling: _Number | UnsetType = UNSET
+    time_interval: _Number | UnsetType = UNSET
     notification: NotificationParams
     created_at: str | UnsetType = UNSET
     modified_at: str | UnsetType = UNSET

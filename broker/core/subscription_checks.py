@@ -43,6 +43,8 @@ FORMATS: Final = ("normalized", "concise", "simplified", "keyValues")
 ACCEPTED: Final = (JSON, LD_JSON, GEO_JSON)
 _MOST_JOINED: Final = 10
 _LEAST_INTERVAL: Final = 0.05
+_LONGEST: Final = 100 * 365 * 86_400
+"""Seconds; the moments that follow from longer times would not be dates any more."""
 _JOINS: Final = ("flat", "inline", "@none")
 _HTTP_SCHEMES: Final = ("http", "https")
 _KNOWN_SCHEMES: Final = ("ws", "wss")
@@ -93,6 +95,8 @@ def _check_scope(subscription: Subscription) -> None:
         raise BadRequestData("temporalQ: only subscriptions to context sources take it")
     for number, selector in enumerate(_given(subscription.entities)):
         _check_selector(selector, f"entities[{number}]")
+        if selector.type.strip() == "*" and subscription.local_only is False:
+            raise BadRequestData(f"entities[{number}].type: * is local, and localOnly is false")
     _check_names(_given(subscription.watched_attributes), "watchedAttributes")
 
 
@@ -107,6 +111,8 @@ def _check_selector(selector: Selector, path: str) -> None:
 def _check_times(subscription: Subscription) -> None:
     if subscription.expires_at is not UNSET:
         parse_timestamp(subscription.expires_at, "expiresAt")
+    _check_number(subscription.throttling, "throttling", _LONGEST)
+    _check_number(subscription.time_interval, "timeInterval", _LONGEST)
     if subscription.time_interval is UNSET:
         return
     if subscription.time_interval < _LEAST_INTERVAL:
@@ -165,6 +171,8 @@ def _check_term(term: str, level: int, path: str) -> None:
 def _check_endpoint(endpoint: Endpoint, path: str) -> None:
     _check_endpoint_uri(endpoint.uri, f"{path}.uri")
     _check_one_of(endpoint.accept, ACCEPTED, f"{path}.accept")
+    _check_number(endpoint.timeout, f"{path}.timeout", _LONGEST * 1000)
+    _check_number(endpoint.cooldown, f"{path}.cooldown", _LONGEST * 1000)
     for number, pair in enumerate(_given(endpoint.notifier_info)):
         check_notifier(pair, f"{path}.notifierInfo[{number}]")
     for number, pair in enumerate(_given(endpoint.receiver_info)):
@@ -208,6 +216,11 @@ def _given(items: list[_T] | UnsetType) -> list[_T]:
 def _check_names(names: Iterable[str], path: str) -> None:
     for number, name in enumerate(names):
         check_name(name, f"{path}[{number}]")
+
+
+def _check_number(value: float | UnsetType, path: str, most: int) -> None:
+    if value is not UNSET and not 0 < value <= most:
+        raise BadRequestData(f"{path}: expected a number greater than 0, {most} at most")
 
 
 def _check_one_of(value: str | UnsetType, allowed: Iterable[str], path: str) -> None:

@@ -33,8 +33,9 @@ DELIVERY_MEMBERS: Final = (
     "lastSuccess",
     "lastFailure",
     "lastPeriod",
+    "lettersDropped",
 )
-"""Members of `notification` that the broker writes (clause 5.2.14.2); the last is its own."""
+"""Members of `notification` that the broker writes (clause 5.2.14.2); the last two are its own."""
 
 _INTERNAL = ("@context", "qContext", "contextLink")
 _BROKERS_OWN = frozenset({*_INTERNAL, "status", "createdAt", "modifiedAt"})

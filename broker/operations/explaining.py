@@ -205,6 +205,8 @@ def _delivery(broker: Broker, entry: Entry, standing: Standing) -> dict[str, Any
     for name, moment in moments.items():
         if moment > loop_now:
             told[name] = _moment(moment - loop_now, now)
+    if entry.delivery.letters_dropped:
+        told["deadLettersDropped"] = entry.delivery.letters_dropped
     if entry.last_error is not None:
         told["lastError"] = entry.last_error
     return told

@@ -329,11 +329,14 @@ class Outbox(Protocol):
         delivered: Sequence[int],
         failed: Mapping[int, str],
         stats: Mapping[tuple[Tenant, Iri], Mapping[str, Any]],
-    ) -> None:
+    ) -> Mapping[tuple[Tenant, Iri], int]:
         """Remove delivered rows, and move failed ones to the dead letters with their reason.
 
         Args:
             stats: the delivery members of subscriptions as they are now (timesSent …).
+
+        Returns:
+            How many older dead letters were dropped for these, and of which subscriptions.
         """
         ...
 

@@ -88,8 +88,9 @@ class Notifier:
 
         The registry has to know the stored subscriptions by then.
         """
-        settlement = Settlement(outbox, self._policy.flush_interval, self._counts)
-        async with self._kafka, self._mqtt, asyncio.TaskGroup() as group:
+        interval = self._policy.flush_interval
+        settlement = Settlement(outbox, self._registry, interval, self._counts)
+        async with self._http, self._kafka, self._mqtt, asyncio.TaskGroup() as group:
             intake = Intake(self._registry, settlement, self._policy, self._wake)
             run = self._run = _Run(intake, settlement, group)
             self._hold_back_throttled()
@@ -103,7 +104,6 @@ class Notifier:
                 yield
             finally:
                 await self._stop(run, tasks)
-                self._http.close()
 
     def lane(self, entry: Entry) -> Lane | None:
         """Return where notifications of a subscription wait, if they or their endpoint have to."""
@@ -112,6 +112,7 @@ class Notifier:
     def gauges(self) -> Mapping[str, float]:
         """Return what is counted, and how much waits in memory."""
         found = {f"notifications_{name}": float(self._counts[name]) for name in _COUNTED}
+        found["dead_letters_dropped"] = float(self._counts["letters_dropped"])
         lanes = list(self._run.intake.lanes.values()) if self._run is not None else []
         found["notifications_in_memory"] = float(
             sum(len(strand.rows()) for lane in lanes for strand in lane.strands.values())

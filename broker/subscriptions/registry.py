@@ -13,7 +13,10 @@ from broker.subscriptions.compiled import CompiledSubscription
 from broker.subscriptions.endpoints.target import Target
 
 LAST_PERIOD: Final = "lastPeriod"
-"""The stored member that is not served."""
+"""A stored member that is not served."""
+
+LETTERS_DROPPED: Final = "lettersDropped"
+"""A stored member that `explain` serves."""
 
 
 @dataclass(slots=True)
@@ -22,6 +25,7 @@ class DeliveryRecord:
 
     Attributes:
         last_period: the moment for which it last told of the entities at its interval.
+        letters_dropped: dead letters of which there were too many.
     """
 
     status: str | None = None
@@ -31,6 +35,7 @@ class DeliveryRecord:
     last_success: str | None = None
     last_failure: str | None = None
     last_period: str | None = None
+    letters_dropped: int = 0
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> DeliveryRecord:
@@ -43,6 +48,7 @@ class DeliveryRecord:
             members.get("lastSuccess"),
             members.get("lastFailure"),
             members.get(LAST_PERIOD),
+            members.get(LETTERS_DROPPED, 0),
         )
 
     def succeeded(self, at: str) -> None:
@@ -72,8 +78,8 @@ class DeliveryRecord:
 
     def stored(self) -> dict[str, Any]:
         """Return what there is to keep: what is served, and what only the broker needs."""
-        own = {LAST_PERIOD: self.last_period} if self.last_period is not None else {}
-        return self.members() | own
+        own = {LAST_PERIOD: self.last_period, LETTERS_DROPPED: self.letters_dropped}
+        return self.members() | {name: value for name, value in own.items() if value}
 
 
 @dataclass(slots=True)

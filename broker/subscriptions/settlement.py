@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from broker.core.errors import NgsiLdError
+from broker.core.identifiers import Iri, Tenant
 from broker.store.interface import Delivery, Outbox
-from broker.subscriptions.registry import Entry
+from broker.subscriptions.registry import Entry, SubscriptionRegistry
 
 _log = logging.getLogger(__name__)
 _PAUSE: Final = 1.0
@@ -25,8 +26,15 @@ class Settlement:
             never older than what `known` says.
     """
 
-    def __init__(self, outbox: Outbox, interval: float, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        registry: SubscriptionRegistry,
+        interval: float,
+        counts: Counter[str],
+    ) -> None:
         self._outbox = outbox
+        self._registry = registry
         self._interval = interval
         self._delivered: list[int] = []
         self._failed: dict[int, str] = {}
@@ -96,7 +104,7 @@ class Settlement:
             self._delivered, self._failed, self._changed = [], {}, {}
             stats = {(e.tenant, e.id): e.delivery.stored() for e in changed.values()}
             try:
-                await self._outbox.settle(delivered, failed, stats)
+                dropped = await self._outbox.settle(delivered, failed, stats)
             except BaseException:
                 self._delivered = delivered + self._delivered
                 self._failed = failed | self._failed
@@ -104,3 +112,14 @@ class Settlement:
                 self._wanted.set()
                 raise
             self.known.difference_update(delivered, failed)
+            for key, count in dropped.items():
+                self._dropped(key, count)
+
+    def _dropped(self, key: tuple[Tenant, Iri], count: int) -> None:
+        """Tell that there were too many dead letters."""
+        self._counts["letters_dropped"] += count
+        _log.error("%s dead letters of subscription %s are dropped, the oldest", count, key[1])
+        entry = self._registry.get(*key)
+        if entry is not None:
+            entry.delivery.letters_dropped += count
+            self.changed(entry)

@@ -95,6 +95,12 @@ def internal_section(internal: Any, section: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def for_lorawan(provisioned: Mapping[str, Any]) -> bool:
+    """Tell whether a device, by what is in force for it, is reached through LoRaWAN."""
+    section = "lorawan" in internal_sections(provisioned.get("internal_attributes"))
+    return section or str(provisioned.get("protocol") or "").lower().startswith("lora")
+
+
 class Device(Provisioned, frozen=True, kw_only=True, omit_defaults=True):
     """One device; its identity is service, service path, apikey and id."""
 

@@ -38,6 +38,7 @@ class Inlet:
         accept: takes a message, or leaves it and returns None.
         acknowledged: called for every message the server was told we have.
         dropped: called for every message that there was no room for.
+        url: of a server of its own, beside the one that all share; empty for that one.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Inlet:
     accept: Accept
     acknowledged: Callable[[], None]
     dropped: Callable[[], None]
+    url: str = ""
 
 
 class MqttLink:
@@ -54,6 +56,7 @@ class MqttLink:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sources: list[MqttSource] = []
+        self._further: dict[str, MqttSource] = {}
         self._embedded: Publish | None = None
         self.url = ""
         """The server's URL; empty when no agent listens."""
@@ -69,19 +72,41 @@ class MqttLink:
             publish = self._sources[0].publish
         await publish(topic, payload, qos=qos, retain=retain)
 
+    def publisher(self, name: str) -> Publish:
+        """Return what sends to the server of its own that an inlet has; see `Inlet.url`.
+
+        Args:
+            name: the inlet's; empty is the server that all share.
+
+        Raises:
+            NotPublished: there is no such inlet.
+        """
+        if not name:
+            return self.publish
+        if name not in self._further:
+            raise NotPublished(f"no connection to an MQTT server {name!r:.80}")
+        return self._further[name].publish
+
     def trouble(self) -> str:
         """Say why messages cannot come in; empty when they can."""
-        return next((source.trouble for source in self._sources if source.trouble), "")
+        sources = (*self._sources, *self._further.values())
+        return next((source.trouble for source in sources if source.trouble), "")
 
     @asynccontextmanager
     async def listening(self, inlets: Sequence[Inlet], start: Start) -> AsyncIterator[None]:
         """Listen for agents until the block ends."""
         settings = self._settings
+        for inlet in inlets:
+            if inlet.url:
+                source = _source(_options(settings, inlet.url), inlet)
+                self._further[inlet.name] = source
+                start(f"{inlet.name}-mqtt", source.run())
+        inlets = [inlet for inlet in inlets if not inlet.url]
         if not inlets:
             yield
         elif settings.mqtt_url:
             self.url = settings.mqtt_url
-            options = _options(settings)
+            options = _options(settings, settings.mqtt_url)
             for inlet in inlets:
                 self._sources.append(_source(options, inlet))
                 start(f"{inlet.name}-mqtt", self._sources[-1].run())
@@ -115,14 +140,14 @@ def _source(options: Mapping[str, Any], inlet: Inlet) -> MqttSource:
     )
 
 
-def _options(settings: Settings) -> Mapping[str, Any]:
+def _options(settings: Settings, url: str) -> Mapping[str, Any]:
     tls = None
-    if settings.mqtt_url.startswith("mqtts"):
+    if url.startswith("mqtts"):
         tls = ssl.create_default_context(cafile=settings.mqtt_ca_file)
         if settings.mqtt_cert_file is not None:
             tls.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
     return {
-        "url": settings.mqtt_url,
+        "url": url,
         "version": settings.mqtt_version,
         "share": settings.mqtt_share,
         "in_flight": settings.mqtt_in_flight,

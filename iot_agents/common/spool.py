@@ -59,6 +59,13 @@ MIGRATIONS = (
     ALTER TABLE waiting ADD COLUMN kind TEXT NOT NULL DEFAULT 'unknown';
     ALTER TABLE waiting ADD COLUMN measure BLOB
     """,
+    """
+    ALTER TABLE command ADD COLUMN address TEXT NOT NULL DEFAULT '';
+    ALTER TABLE command ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX command_by_handle;
+    CREATE INDEX command_by_address ON command (address, seq)
+    """,
+    "ALTER TABLE command ADD COLUMN alone INTEGER NOT NULL DEFAULT 0",
 )
 
 

@@ -15,12 +15,11 @@ from typing import Any, Final
 
 import msgspec
 
+from iot_agents.common.commands.model import Fate, NetworkReport
 from iot_agents.lorawan import reading
 from iot_agents.lorawan.uplink import (
     CHIRPSTACK_V4,
     BadUplink,
-    DownlinkReport,
-    Fate,
     Modulation,
     NoMeasure,
     Reception,
@@ -212,19 +211,19 @@ def _report(
     )
 
 
-def _ack(speaker: str, document: Mapping[str, Any], _: datetime) -> DownlinkReport:
+def _ack(speaker: str, document: Mapping[str, Any], _: datetime) -> NetworkReport:
     ack = reading.read(document, _Ack, SERVER)
     fate = Fate.ACKNOWLEDGED if ack.acknowledged else Fate.FAILED
     reason = "" if ack.acknowledged else "the device did not acknowledge it"
     return _downlink(ack, speaker, ack.queue_item_id, fate, reason)
 
 
-def _txack(speaker: str, document: Mapping[str, Any], _: datetime) -> DownlinkReport:
+def _txack(speaker: str, document: Mapping[str, Any], _: datetime) -> NetworkReport:
     ack = reading.read(document, _Ack, SERVER)
     return _downlink(ack, speaker, ack.queue_item_id, Fate.SENT, "")
 
 
-def _log(speaker: str, document: Mapping[str, Any], _: datetime) -> DownlinkReport:
+def _log(speaker: str, document: Mapping[str, Any], _: datetime) -> NetworkReport:
     """Read a line of the network server's log: trouble of a device, or an expired downlink."""
     log = reading.read(document, _Log, SERVER)
     dev_eui = _device(log, speaker)
@@ -236,12 +235,10 @@ def _log(speaker: str, document: Mapping[str, Any], _: datetime) -> DownlinkRepo
     raise BadUplink(f"the network server reports {log.code:.40}: {log.description:.400}")
 
 
-def _downlink(told: _Event, speaker: str, token: str, fate: Fate, reason: str) -> DownlinkReport:
-    info = told.device_info
-    return DownlinkReport(
-        dev_eui=_device(told, speaker),
-        name=info.device_name,
-        tokens=(token,) if token else (),
+def _downlink(told: _Event, speaker: str, handle: str, fate: Fate, reason: str) -> NetworkReport:
+    return NetworkReport(
+        address=_device(told, speaker),
+        handles=(handle,) if handle else (),
         fate=fate,
         reason=reason,
     )

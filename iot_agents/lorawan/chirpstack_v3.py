@@ -16,12 +16,11 @@ from typing import Any, Final
 
 import msgspec
 
+from iot_agents.common.commands.model import Fate, NetworkReport
 from iot_agents.lorawan import reading
 from iot_agents.lorawan.chirpstack import location_members, status_members
 from iot_agents.lorawan.uplink import (
     BadUplink,
-    DownlinkReport,
-    Fate,
     Modulation,
     NoMeasure,
     Reception,
@@ -150,21 +149,19 @@ def _report(
     )
 
 
-def _ack(speaker: str, document: Mapping[str, Any], _: datetime) -> DownlinkReport:
+def _ack(speaker: str, document: Mapping[str, Any], _: datetime) -> NetworkReport:
     ack = reading.read(document, _Ack, SERVER)
     fate = Fate.ACKNOWLEDGED if ack.acknowledged else Fate.FAILED
     return _downlink(ack, speaker, fate, "" if ack.acknowledged else "not acknowledged")
 
 
-def _txack(speaker: str, document: Mapping[str, Any], _: datetime) -> DownlinkReport:
+def _txack(speaker: str, document: Mapping[str, Any], _: datetime) -> NetworkReport:
     return _downlink(reading.read(document, _Ack, SERVER), speaker, Fate.SENT, "")
 
 
-def _downlink(told: _Event, speaker: str, fate: Fate, reason: str) -> DownlinkReport:
-    # This version does not say which one: it is the one sent last.
-    return DownlinkReport(
-        dev_eui=_device(told, speaker), name=told.device_name, tokens=(), fate=fate, reason=reason
-    )
+def _downlink(told: _Event, speaker: str, fate: Fate, reason: str) -> NetworkReport:
+    # This version does not say which one.
+    return NetworkReport(address=_device(told, speaker), handles=None, fate=fate, reason=reason)
 
 
 def _error(speaker: str, document: Mapping[str, Any], _: datetime) -> Told:

@@ -1,7 +1,8 @@
 """Loriot: frames by HTTP POST or through a WebSocket bridge, as flat JSON objects.
 
 `rx` is sent at once, `gw` repeats the frame with the list of its gateways; both have the same frame
-counter and nearly the same time, so that the first to come counts.
+counter and nearly the same time, so that the first to come counts. A frame may confirm a downlink
+(`ack`), and `txd` tells that one was sent; which one is not said.
 """
 
 from __future__ import annotations
@@ -12,12 +13,22 @@ from typing import Any, Final
 
 import msgspec
 
+from iot_agents.common.commands.model import Fate, NetworkReport
 from iot_agents.lorawan import reading
-from iot_agents.lorawan.uplink import BadUplink, Modulation, NoMeasure, Reception, Told, Uplink
+from iot_agents.lorawan.uplink import (
+    BadUplink,
+    Modulation,
+    NoMeasure,
+    Reception,
+    Told,
+    Uplink,
+    acknowledgement_of,
+)
 
 FORMAT: Final = "loriot"
 SERVER: Final = "Loriot"
 _FRAMES: Final = {"rx", "gw"}
+_SENT: Final = "txd"
 
 
 class _Gateway(msgspec.Struct, frozen=True):
@@ -36,6 +47,7 @@ class _Up(msgspec.Struct, frozen=True):
     snr: float | None = None
     dr: str = ""
     data: str | None = None
+    ack: Any = None
     gws: list[_Gateway] = []
 
 
@@ -49,11 +61,15 @@ def decode(_: str, speaker: str, document: Mapping[str, Any], now: datetime) -> 
     command = document.get("cmd")
     if not isinstance(command, str):
         raise BadUplink(f"not a message of {SERVER}: no cmd")
-    if command not in _FRAMES:
+    if command not in (*_FRAMES, _SENT):
         raise NoMeasure(f"command {command:.20}")
     up = reading.read(document, _Up, SERVER)
     dev_eui = reading.eui(up.dev_eui)
     reading.speaks_for(speaker, dev_eui)
+    if command == _SENT:
+        return NetworkReport(address=dev_eui, handles=None, fate=Fate.SENT)
+    if not up.port and up.ack is True:
+        return acknowledgement_of(dev_eui)
     if not up.port:
         raise NoMeasure("MAC commands only")
     if up.data is None:
@@ -70,6 +86,7 @@ def decode(_: str, speaker: str, document: Mapping[str, Any], now: datetime) -> 
         data=reading.from_hex(up.data, "data"),
         receptions=receptions or [Reception("", up.rssi, up.snr)],
         modulation=_modulation(up),
+        acknowledges=up.ack is True,
     )
 
 

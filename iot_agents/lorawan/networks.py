@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,20 +20,28 @@ class Network:
     """One kind of network server.
 
     Attributes:
+        filters: what to subscribe to on an MQTT server of its own.
         topic: of its MQTT messages, with the groups `device` and `event`.
         event: the query parameter that names the event of an HTTP post.
         device: the query parameter that names its device.
     """
 
     decode: Decode
+    filters: tuple[str, ...] = ()
     topic: re.Pattern[str] | None = None
     event: str = ""
     device: str = ""
 
-    def of_topic(self, topic: str) -> tuple[str, str]:
-        """Return the event and the device a topic names, empty where topics are made otherwise."""
+    def of_topic(self, topic: str) -> tuple[str, str, str]:
+        """Return what a topic tells, empty where topics are made otherwise.
+
+        Returns:
+            The event, the device, and what all topics of the device begin with.
+        """
         match = self.topic.fullmatch(topic) if self.topic is not None else None
-        return (match["event"], match["device"].lower()) if match else ("", "")
+        if match is None:
+            return "", "", ""
+        return match["event"], match["device"].lower(), topic[: match.end("device")]
 
     def of_query(self, query: Mapping[str, str]) -> tuple[str, str]:
         """Return the event and the device that the query of a post names, empty for none."""
@@ -50,13 +58,16 @@ CHIRPSTACK: Final = "chirpstack"
 NETWORKS: Final[Mapping[str, Network]] = {
     CHIRPSTACK: Network(
         _chirpstack,
+        ("application/+/device/+/event/+",),
         re.compile(
             r"(?:.*/)?application/[^/]+/device/(?P<device>[^/]+)/(?:event/)?(?P<event>[^/]+)"
         ),
         event="event",
     ),
     "things-stack": Network(
-        things_stack.decode, re.compile(r"(?:.*/)?v3/[^/]+/devices/(?P<device>[^/]+)/(?P<event>.+)")
+        things_stack.decode,
+        ("v3/+/devices/+/#",),
+        re.compile(r"(?:.*/)?v3/[^/]+/devices/(?P<device>[^/]+)/(?P<event>.+)"),
     ),
     "thingpark": Network(thingpark.decode, device="LrnDevEui"),
     "loriot": Network(loriot.decode),
@@ -64,15 +75,23 @@ NETWORKS: Final[Mapping[str, Network]] = {
 """The networks by the names that settings and paths have for them."""
 
 
-def named_filter(text: str) -> tuple[str, str]:
-    """Return network and topic filter of a setting such as `things-stack=v3/+/devices/+/up`.
+def by_network(
+    setting: str, texts: Sequence[str], known: Collection[str] = NETWORKS, *, otherwise: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield network and value of each entry of a setting, such as `things-stack=v3/+/devices/+/up`.
+
+    Args:
+        known: names of the networks that can be meant.
+        otherwise: the network of an entry that names none; empty where each has to.
 
     Raises:
-        ValueError: there is no such network.
+        ValueError: an entry names none of them; the text does not show it, as it may be a secret.
     """
-    name, separator, topic = text.partition("=")
-    if not separator:
-        return CHIRPSTACK, text
-    if name not in NETWORKS:
-        raise ValueError(f"lorawan_topics: {name!r:.40} is none of {', '.join(NETWORKS)}")
-    return name, topic
+    for number, text in enumerate(texts):
+        name, separator, value = text.partition("=")
+        if not separator and otherwise:
+            yield otherwise, text
+        elif separator and name in known:
+            yield name, value
+        else:
+            raise ValueError(f"{setting}[{number}]: expected network=…, one of {', '.join(known)}")

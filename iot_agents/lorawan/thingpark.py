@@ -1,6 +1,7 @@
 """Actility ThingPark: frames by HTTP POST, as a JSON object with one member.
 
-Numbers come as texts or as numbers, depending on the version. Only `DevEUI_uplink` is a frame.
+Numbers come as texts or as numbers, depending on the version. `DevEUI_uplink` is a frame, which may
+confirm a downlink (`ACKbit`), and `DevEUI_downlink_Sent` tells whether one was sent.
 """
 
 from __future__ import annotations
@@ -11,12 +12,23 @@ from typing import Any, Final
 
 import msgspec
 
+from iot_agents.common.commands.model import Fate, NetworkReport
 from iot_agents.lorawan import reading
-from iot_agents.lorawan.uplink import BadUplink, Modulation, NoMeasure, Reception, Told, Uplink
+from iot_agents.lorawan.uplink import (
+    BadUplink,
+    Modulation,
+    NoMeasure,
+    Reception,
+    Told,
+    Uplink,
+    acknowledgement_of,
+)
 
 FORMAT: Final = "thingpark"
 SERVER: Final = "ThingPark"
 _UPLINK: Final = "DevEUI_uplink"
+_SENT: Final = "DevEUI_downlink_Sent"
+_CAUSES: Final = ("DeliveryFailedCause1", "DeliveryFailedCause2", "DeliveryFailedCause3")
 
 
 class _Gateway(msgspec.Struct, frozen=True):
@@ -44,6 +56,13 @@ class _Up(msgspec.Struct, frozen=True):
     customer: str = msgspec.field(default="", name="CustomerID")
     customer_data: Any = msgspec.field(default=None, name="CustomerData")
     decoded: Any = msgspec.field(default=None, name="payload")
+    acknowledges: Any = msgspec.field(default=None, name="ACKbit")
+
+
+class _Sent(msgspec.Struct, frozen=True):
+    dev_eui: str = msgspec.field(name="DevEUI")
+    status: Any = msgspec.field(default=None, name="DeliveryStatus")
+    handle: str = msgspec.field(default="", name="CorrelationID")
 
 
 def decode(_: str, speaker: str, document: Mapping[str, Any], now: datetime) -> Told:
@@ -53,6 +72,8 @@ def decode(_: str, speaker: str, document: Mapping[str, Any], now: datetime) -> 
         NoMeasure: it carries none.
         BadUplink: it cannot be read.
     """
+    if isinstance(sent := document.get(_SENT), Mapping):
+        return _sent(speaker, sent)
     inner = document.get(_UPLINK)
     if not isinstance(inner, Mapping):
         if any(name.startswith("DevEUI_") for name in document):
@@ -61,6 +82,9 @@ def decode(_: str, speaker: str, document: Mapping[str, Any], now: datetime) -> 
     up = reading.read(inner, _Up, SERVER)
     dev_eui = reading.eui(up.dev_eui)
     reading.speaks_for(speaker, dev_eui)
+    acknowledges = str(up.acknowledges) == "1"
+    if not up.f_port and acknowledges:
+        return acknowledgement_of(dev_eui)
     if not up.f_port:
         raise NoMeasure("MAC commands only")
     customer = up.customer_data if isinstance(up.customer_data, Mapping) else {}
@@ -79,6 +103,21 @@ def decode(_: str, speaker: str, document: Mapping[str, Any], now: datetime) -> 
         decoded=up.decoded if isinstance(up.decoded, Mapping) else None,
         receptions=_receptions(up),
         modulation=Modulation(spreading_factor=up.spreading_factor),
+        acknowledges=acknowledges,
+    )
+
+
+def _sent(speaker: str, document: Mapping[str, Any]) -> NetworkReport:
+    told = reading.read(document, _Sent, SERVER)
+    dev_eui = reading.eui(told.dev_eui)
+    reading.speaks_for(speaker, dev_eui)
+    failed = str(told.status) == "0"
+    causes = " ".join(_text(document.get(name)) for name in _CAUSES).strip()
+    return NetworkReport(
+        address=dev_eui,
+        handles=(told.handle.upper(),) if told.handle else None,
+        fate=Fate.FAILED if failed else Fate.SENT,
+        reason=f"not sent: {causes or 'no cause given':.100}" if failed else "",
     )
 
 

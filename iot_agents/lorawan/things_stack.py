@@ -6,23 +6,25 @@
 What a message is stands in its members (`uplink_message`, `downlink_ack` …), so that the topic and
 the webhook's path need not be believed. Empty, zero and false members are left out. The topic names
 the device by the id it has in the network, not by its EUI.
+
+A confirmed downlink that the device did not confirm is put into the queue again by the network
+server, as often as its `confirmed_retry` says: only with one attempt is a `downlink_nack` the end.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from iot_agents.common.commands.model import Fate, NetworkReport
 from iot_agents.lorawan import reading
 from iot_agents.lorawan.chirpstack import location_members
 from iot_agents.lorawan.uplink import (
     BadUplink,
-    DownlinkReport,
-    Fate,
     Modulation,
     NoMeasure,
     Reception,
@@ -34,6 +36,10 @@ from iot_agents.lorawan.uplink import (
 FORMAT: Final = "things-stack-v3"
 SERVER: Final = "The Things Stack"
 NORMALIZED: Final = "up/normalized"
+OURS: Final = "rigel:"
+"""What correlation ids begin with that this agent gives."""
+ONE_ATTEMPT: Final = 1
+_NACK: Final = "downlink_nack"
 _SINGLE: Final = struct.Struct(">f")
 
 
@@ -169,14 +175,13 @@ def _location(speaker: str, document: Mapping[str, Any], now: datetime) -> Repor
 
 def _downlink(
     fate: Fate, member: str
-) -> Callable[[str, Mapping[str, Any], datetime], DownlinkReport]:
-    def reader(speaker: str, document: Mapping[str, Any], _: datetime) -> DownlinkReport:
+) -> Callable[[str, Mapping[str, Any], datetime], NetworkReport]:
+    def reader(speaker: str, document: Mapping[str, Any], _: datetime) -> NetworkReport:
         told = reading.read(document, _Message, SERVER)
         detail = document[member]
-        return DownlinkReport(
-            dev_eui=_device(told, speaker),
-            name=told.end_device_ids.device_id,
-            tokens=(*told.correlation_ids, *_tokens(detail)),
+        return NetworkReport(
+            address=_device(told, speaker),
+            handles=_ours((*told.correlation_ids, *_correlation_ids(detail))),
             fate=fate,
             reason=_reason(detail, member) if fate is Fate.FAILED else "",
         )
@@ -184,13 +189,27 @@ def _downlink(
     return reader
 
 
-def _tokens(detail: Any) -> Sequence[str]:
-    """Return the correlation ids that stand in a downlink, or in the one that failed."""
+def _nack(speaker: str, document: Mapping[str, Any], now: datetime) -> NetworkReport:
+    detail = document[_NACK]
+    retry = detail.get("confirmed_retry") if isinstance(detail, Mapping) else None
+    most = retry.get("max_attempts") if isinstance(retry, Mapping) else None
+    fate = Fate.FAILED if most == ONE_ATTEMPT else Fate.QUEUED
+    return _downlink(fate, _NACK)(speaker, document, now)
+
+
+def _ours(ids: Sequence[str]) -> Sequence[str]:
+    """Return those of a dozen correlation ids that this agent gave."""
+    return tuple(each for each in dict.fromkeys(ids) if each.startswith(OURS))
+
+
+def _correlation_ids(detail: Any) -> Iterator[str]:
+    """Yield the correlation ids in a downlink, in the one that failed, or in those given up."""
     if not isinstance(detail, Mapping):
-        return ()
-    inner = detail.get("downlink")
-    ids = (inner if isinstance(inner, Mapping) else detail).get("correlation_ids")
-    return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else ()
+        return
+    several = detail.get("downlinks")
+    for each in (detail, detail.get("downlink"), *(several if isinstance(several, list) else ())):
+        ids = each.get("correlation_ids") if isinstance(each, Mapping) else None
+        yield from (one for one in ids if isinstance(one, str)) if isinstance(ids, list) else ()
 
 
 def _reason(detail: Any, member: str) -> str:
@@ -244,7 +263,7 @@ _MEMBERS: Final[Mapping[str, Callable[[str, Mapping[str, Any], datetime], Told]]
     "downlink_queued": _downlink(Fate.QUEUED, "downlink_queued"),
     "downlink_sent": _downlink(Fate.SENT, "downlink_sent"),
     "downlink_ack": _downlink(Fate.ACKNOWLEDGED, "downlink_ack"),
-    "downlink_nack": _downlink(Fate.FAILED, "downlink_nack"),
+    _NACK: _nack,
     "downlink_failed": _downlink(Fate.FAILED, "downlink_failed"),
     "downlink_queue_invalidated": _downlink(Fate.FAILED, "downlink_queue_invalidated"),
     "join_accept": _nothing,

@@ -10,14 +10,14 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from broker.core.timestamps import format_timestamp
+from iot_agents.common.commands.model import Fate, NetworkReport
 from iot_agents.common.mapping.model import Source
 from iot_agents.common.measure import Measure
 
-CHIRPSTACK_V4 = "chirpstack-v4"
+CHIRPSTACK_V4: Final = "chirpstack-v4"
 
 
 class BadUplink(Exception):
@@ -62,6 +62,8 @@ class Uplink:
         data: the application's bytes, decrypted.
         decoded: what the network server's codec made of them.
         document: the whole message.
+        acknowledges: whether the frame confirms a downlink, where the network server has no event
+            of its own for that.
     """
 
     format: str
@@ -79,6 +81,7 @@ class Uplink:
     decoded: Mapping[str, Any] | None = None
     receptions: Sequence[Reception] = ()
     modulation: Modulation = Modulation()
+    acknowledges: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,34 +103,13 @@ class Report:
     key: str = ""
 
 
-class Fate(StrEnum):
-    """What became of a downlink."""
-
-    QUEUED = "queued"
-    SENT = "sent"
-    ACKNOWLEDGED = "acknowledged"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownlinkReport:
-    """What the network server tells of a downlink.
-
-    Attributes:
-        dev_eui: of the device, and `name`, as far as the network server says.
-        tokens: by which a downlink can be known again; one of them is ours.
-        reason: why it failed.
-    """
-
-    dev_eui: str
-    name: str
-    tokens: Sequence[str]
-    fate: Fate
-    reason: str = ""
-
-
-Told: TypeAlias = Uplink | Report | DownlinkReport
+Told: TypeAlias = Uplink | Report | NetworkReport
 """What a message of a network server can tell."""
+
+
+def acknowledgement_of(dev_eui: str) -> NetworkReport:
+    """Return the report that a frame is which confirms the downlink before it."""
+    return NetworkReport(address=dev_eui, handles=None, fate=Fate.ACKNOWLEDGED)
 
 
 def radio_of(uplink: Uplink) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 from broker.egress import Answer, Egress, EgressFailed, EgressRefused
+from iot_agents.common.commands.evaluating import Unwritable, element_of, evaluated
 from iot_agents.common.commands.model import (
     Command,
     CommandOutcome,
@@ -21,15 +22,16 @@ from iot_agents.common.commands.model import (
     Held,
     NotNow,
     Sent,
+    SetLabel,
     Unsure,
 )
-from iot_agents.common.device import internal_sections
+from iot_agents.common.device import for_lorawan
 from iot_agents.common.mqtt_client import NotPublished, Publish, PublishInDoubt
 from iot_agents.mqtt.payloads import iota_json, ultralight
 from iot_agents.mqtt.payloads.language import BadPayload, Language
 from iot_agents.mqtt.settings import MqttSettings
 from iot_agents.mqtt.topics import is_name, to_device
-from iot_agents.mqtt.writing import Unwritable, element_of, evaluated, language_of, written
+from iot_agents.mqtt.writing import language_of, written
 
 _ANSWER_BYTES: Final = 65_536
 _OK: Final = (200, 201, 202, 204)
@@ -49,11 +51,10 @@ class MqttCourier:
 
     def serves(self, in_force: Mapping[str, Any]) -> bool:
         """Tell whether a device is this agent's: all are that are not for LoRaWAN."""
-        lorawan = "lorawan" in internal_sections(in_force.get("internal_attributes"))
-        return not lorawan and not str(in_force.get("protocol") or "").lower().startswith("lora")
+        return not for_lorawan(in_force)
 
-    async def send(self, command: Command) -> CommandOutcome:
-        """Bring a command on its way."""
+    async def send(self, command: Command, _: SetLabel, /) -> CommandOutcome:
+        """Bring a command on its way; its answer names it by its name."""
         in_force = command.known.in_force
         transport = str(in_force.get("transport") or "").upper()
         endpoint = in_force.get("endpoint")

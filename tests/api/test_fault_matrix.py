@@ -274,3 +274,26 @@ async def test_p15_a_flood_is_answered_503_and_nothing_that_was_taken_is_lost(
     assert [answer.status for answer in answers] == [201] * 5 + [503] * 3
     assert answers[-1].headers["Retry-After"] == "5"
     assert "notifications wait" in answers[-1].detail
+
+
+async def test_p15_dead_letters_that_are_too_many_are_dropped_and_told_of(tmp_path: Path) -> None:
+    policy = replace(POLICY, attempts=1)
+    async with receiver(answering(500)) as there:
+        async with (
+            opened(tmp_path, policy, max_dead=ROADS) as broker,
+            broker.notifier.deliver(broker.store.outbox),
+        ):
+            entry = await broker.subscribe(there.url())
+            await drive(broker)
+            await eventually(broker.is_settled)
+            await eventually(lambda: entry.delivery.letters_dropped == CHANGES * ROADS - ROADS)
+            gauges = broker.notifier.gauges()
+            left = await given_up(broker)
+
+        async with opened(tmp_path) as broker:
+            again = broker.registry.get(entry.tenant, entry.id)
+
+    assert gauges["dead_letters_dropped"] == CHANGES * ROADS - ROADS
+    assert len(left) == ROADS
+    assert again is not None
+    assert again.delivery.letters_dropped == CHANGES * ROADS - ROADS

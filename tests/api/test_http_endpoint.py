@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -43,12 +45,11 @@ async def endpoint(
         del host, port
         return ["127.0.0.1"]
 
-    async with Egress(EgressPolicy(allow_private=allow_private), resolve=resolve) as egress:
-        made = HttpEndpoint(egress, now, timeout=seconds, trust=trust)
-        try:
-            yield made
-        finally:
-            made.close()
+    async with (
+        Egress(EgressPolicy(allow_private=allow_private), resolve=resolve) as egress,
+        HttpEndpoint(egress, now, timeout=seconds, trust=trust) as made,
+    ):
+        yield made
 
 
 class Speaker:
@@ -75,6 +76,28 @@ class Speaker:
                 await asyncio.sleep(0)
             if self.closes:
                 return
+
+
+@contextmanager
+def nothing_left_open() -> Iterator[None]:
+    """Fail if a socket or a transport was forgotten without being closed."""
+    gc.collect()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", ResourceWarning)
+        yield
+        gc.collect()
+    assert [str(one.message) for one in found] == []
+
+
+async def cut_off(there: HttpEndpoint, url: str, turns: int) -> bool:
+    """Stop sending after some turns of the event loop; tell whether it had ended before."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(there.send(target(url), b"{}"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        has_ended = task.done()
+        task.cancel()
+    return has_ended
 
 
 async def test_a_request_says_what_is_sent_and_to_whom() -> None:
@@ -233,6 +256,62 @@ async def test_a_secure_receiver_must_prove_its_name(
         failure = await there.send(target(f"https://{host}:{server.port}/"), b"{}")
 
     assert reason is None if failure is None else reason is not None and reason in failure.reason
+
+
+@needs_openssl
+@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+async def test_nothing_stays_open_wherever_sending_is_cut_off(
+    tmp_path: Path,
+    is_secure: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    certificate, key = await certified(tmp_path, "receiver.example")
+    tls = None
+    if is_secure:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate, key)
+    async with receiver(tls=tls) as server, endpoint(trust=Trust(certificate)) as there:
+        url = server.url().replace("127.0.0.1", "receiver.example")
+        async with there:  # reads the certificates, which takes many turns
+            await there.send(target(url), b"{}")
+        turns, has_ended = 0, False
+        with nothing_left_open():
+            while not has_ended:
+                async with there:  # entered anew, so that no connection is kept
+                    has_ended = await cut_off(there, url, turns)
+                turns += 1
+
+    assert len(server.accepted) > 1
+
+
+async def test_what_is_answered_after_the_end_is_not_kept() -> None:
+    speaker = Speaker(OK)
+    with nothing_left_open():
+        async with speaking(speaker.session) as url:
+            async with endpoint() as there:
+                await there.send(target(url), b"{}")
+            failures = [await there.send(target(url), b"{}") for _ in range(2)]
+
+    assert failures == [None, None]
+    assert speaker.connections == 3
+
+
+@needs_openssl
+@pytest.mark.parametrize("says", [None, b"", b"no TLS"], ids=["silent", "closes", "other-protocol"])
+async def test_nothing_stays_open_where_tls_does_not_come_about(says: bytes | None) -> None:
+    async def session(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        if says is not None:
+            writer.write(says)
+            return
+        with suppress(ConnectionError):
+            await reader.read()  # until the broker hangs up
+
+    with nothing_left_open():
+        async with speaking(session) as url, endpoint(seconds=0.2) as there:
+            failure = await there.send(target(url.replace("http:", "https:")), b"{}")
+
+    assert failure is not None
+    assert not failure.refused
 
 
 def test_a_file_that_holds_no_certificates_is_named(tmp_path: Path) -> None:

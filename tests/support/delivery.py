@@ -142,6 +142,7 @@ async def opened(
     clock: Callable[[], datetime] = now,
     trust: Trust = SYSTEM,
     max_waiting: int = 1_000_000,
+    max_dead: int = 100_000,
 ) -> AsyncIterator[Delivering]:
     """Open the store and restore its subscriptions; delivery begins with `deliver`."""
     matcher, registry = SubscriptionMatcher(), SubscriptionRegistry()
@@ -150,7 +151,12 @@ async def opened(
         notifier = Notifier(registry, egress, clock, policy, trust)
         store = await stack.enter_async_context(
             open_store(
-                data_dir / "broker.db", matcher, notifier.accept, now, max_waiting=max_waiting
+                data_dir / "broker.db",
+                matcher,
+                notifier.accept,
+                now,
+                max_waiting=max_waiting,
+                max_dead=max_dead,
             )
         )
         if restore:

@@ -14,18 +14,6 @@ from typing import Any, NamedTuple
 
 from broker.core.query.nodes import Kind
 
-VALUE_MEMBERS = {
-    "Property": "value",
-    "GeoProperty": "value",
-    "Relationship": "object",
-    "LanguageProperty": "languageMap",
-    "VocabProperty": "vocab",
-    "JsonProperty": "json",
-    "ListProperty": "valueList",
-    "ListRelationship": "objectList",
-}
-"""Where an instance of each type keeps its target value or object."""
-
 RELATIONSHIPS = frozenset({"Relationship", "ListRelationship"})
 
 _TEMPORAL = re.compile(
@@ -73,9 +61,12 @@ class Ranked(NamedTuple):
 
 def temporal(text: str) -> Temporal | None:
     """Read a text in the form of a DateTime, Date or Time; None if it is none of these."""
-    if not _SHORTEST <= len(text) <= _LONGEST or not "0" <= text[0] <= "9":
-        return None
-    return _temporal(text)
+    return _temporal(text) if may_be_temporal(text) else None
+
+
+def may_be_temporal(text: str) -> bool:
+    """Tell quickly of most texts that they are no DateTime, Date or Time."""
+    return _SHORTEST <= len(text) <= _LONGEST and "0" <= text[0] <= "9"
 
 
 @lru_cache(maxsize=4096)

@@ -29,6 +29,8 @@ Job = Callable[[sqlite3.Cursor], Any]
 _log = logging.getLogger(__name__)
 _MAX_JOBS_PER_COMMIT = 512
 _CACHE_KIB = 32_768
+_WAL_PAGES = 4000
+"""Pages after which the log is written back (16 MiB): what changes often, less often."""
 
 
 class Transaction(Protocol):
@@ -59,6 +61,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA busy_timeout = 10000")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     connection.execute("PRAGMA temp_store = MEMORY")
     if readonly:

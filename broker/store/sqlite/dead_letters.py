@@ -13,6 +13,9 @@ from broker.store.interface import Delivery, Standing
 
 Key = tuple[Tenant, Iri]
 
+_SLACK: Final = 100
+"""One in so many is dropped beyond what is necessary."""
+
 _OF_ONE: Final = "tenant = ? AND subscription = ?"
 _CHOSEN: Final = (
     "tenant = ?1 AND subscription = ?2 AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))"
@@ -80,6 +83,43 @@ def deleted(cursor: sqlite3.Cursor, key: Key, ids: Sequence[Iri] | None) -> int:
     """Delete dead letters and return how many there were."""
     cursor.execute(f"DELETE FROM dead_letter WHERE {_CHOSEN}", (*key, _json(ids)))
     return cursor.rowcount
+
+
+def counted(reader: sqlite3.Connection | sqlite3.Cursor) -> int:
+    """Return how many dead letters there are."""
+    (count,) = reader.execute("SELECT count(*) FROM dead_letter").fetchone()
+    return int(count)
+
+
+def trimmed(cursor: sqlite3.Cursor, most: int) -> dict[Key, int]:
+    """Drop the oldest of the subscription that has the most until there are few enough.
+
+    A few more than necessary are dropped, so that not each further one has to look for others.
+
+    Returns:
+        How many were dropped of which subscription.
+    """
+    dropped: dict[Key, int] = {}
+    count = counted(cursor)
+    if count <= most:
+        return dropped
+    excess = count - most + most // _SLACK
+    while excess > 0:
+        tenant, subscription, has = cursor.execute(
+            "SELECT tenant, subscription, count(*) FROM dead_letter"
+            " GROUP BY tenant, subscription ORDER BY count(*) DESC LIMIT 1"
+        ).fetchone()
+        # No more of it at once than leaves it half: the next look may find another.
+        some = min(excess, max(has // 2, 1))
+        cursor.execute(
+            "DELETE FROM dead_letter WHERE seq IN"
+            f" (SELECT seq FROM dead_letter WHERE {_OF_ONE} ORDER BY seq LIMIT ?)",
+            (tenant, subscription, some),
+        )
+        key = (Tenant(tenant), Iri(subscription))
+        dropped[key] = dropped.get(key, 0) + some
+        excess -= some
+    return dropped
 
 
 def _json(ids: Sequence[Iri] | None) -> str | None:

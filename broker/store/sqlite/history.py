@@ -28,7 +28,7 @@ import msgspec
 from broker.core import moments
 from broker.core.events import AttributeChanged, EntityChanged
 from broker.core.evolution import null_instance
-from broker.core.identifiers import DEFAULT_INSTANCE
+from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL
 from broker.core.vocabulary import KINDS
 from broker.store.sqlite.index_terms import Terms
 
@@ -239,20 +239,19 @@ def tombstone_row(seq: int, series: int, before: Instance, at: int, n: int) -> H
 def scopes_row(seq: int, series: int, scopes: Any, at: int, n: int) -> HistoryRow:
     """Return the row of the scopes that an entity has from an instant on; None is none."""
     form = DELETED if scopes is None else OBSERVED | moments.MILLISECONDS
-    value = _encode({"type": "Property", "value": [] if scopes is None else scopes})
+    value = _encode({"type": "Property", "value": NGSI_LD_NULL if scopes is None else scopes})
     return seq, series, at, n, form, 0, None, value, None
 
 
 def content(instance: Instance, form: int) -> tuple[Any, bytes | str | None]:
     """Return what is in the columns `value` and `rest`."""
-    passed_over = _TIMES
-    if form & moments.DIGITS == moments.FINER:
-        passed_over = _TIMES - {"observedAt"}
-    elif instance["type"] == "Property":
+    finer = form & moments.DIGITS == moments.FINER
+    if instance["type"] == "Property" and not finer:
         value: Any = instance["value"]
         kind = value.__class__
         if kind is str or (kind in _NUMBERS and -_LARGEST <= value < _LARGEST):
             return value, _rest(instance)
+    passed_over = _TIMES - {"observedAt"} if finer else _TIMES
     return _encode({name: item for name, item in instance.items() if name not in passed_over}), None
 
 
@@ -279,6 +278,8 @@ def read_instance(seq: int, series: int, row: Sequence[Any]) -> dict[str, Any]:
             instance.update(_decode(rest))
     if form & DELETED:
         instance["deletedAt"] = moments.join(at + recorded)
+        if instance.get("value") == []:  # so are deleted scopes in files of earlier versions
+            instance["value"] = NGSI_LD_NULL
     else:
         if form & OBSERVED and "observedAt" not in instance:
             instance["observedAt"] = moments.join(at, form & _FORM)

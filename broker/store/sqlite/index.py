@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from broker.core.identifiers import DEFAULT_INSTANCE, ExpandedEntity
 from broker.store.sqlite import index_terms
 from broker.store.sqlite.index_rows import (
     INSTANCE,
+    ONLY,
+    OPAQUE,
     Payload,
     RowKey,
     SqlValue,
@@ -24,11 +25,12 @@ from broker.store.sqlite.index_rows import (
     bounds,
     encode_shape,
     ordered,
-    scalar_row,
+    plain_value,
+    timed,
 )
 from broker.store.sqlite.index_terms import Terms
 
-__all__ = ["DDL", "PLACES", "SCOPE", "Terms", "space", "write"]
+__all__ = ["DDL", "PLACES", "PLACES_DDL", "SCOPE", "THICKNESS", "Terms", "space", "write"]
 
 SCOPE = "scope"
 """The term under which scopes are kept like the values of an attribute."""
@@ -64,15 +66,22 @@ CREATE TABLE value (
 ) WITHOUT ROWID;
 CREATE INDEX value_order ON value (tenant, attribute, path, value, type_set);
 
--- Bounds of geometries. The third dimension is the space, one for each tenant and GeoProperty; it
--- has some thickness, for an R*Tree of flat boxes is badly balanced. The id without its lower 16
--- bits is the entity's seq; see index_rows for shape.
-CREATE VIRTUAL TABLE place USING rtree (id, west, east, south, north, low, high, +shape BLOB);
-
 CREATE INDEX entity_created ON entity (tenant, created);
 CREATE INDEX entity_modified ON entity (tenant, modified);
 """
 )
+
+PLACES_DDL = """
+-- Bounds of geometries. The third dimension is the space, one for each tenant and GeoProperty, and
+-- the fourth is the set of types, so that where one type crowds another is found as fast. Both have
+-- some thickness, for an R*Tree of flat boxes is badly balanced. The id without its lower 16 bits
+-- is the entity's seq; see index_rows for shape.
+CREATE VIRTUAL TABLE place USING rtree (
+    id, west, east, south, north, low, high, type_low, type_high, +shape BLOB
+);
+"""
+THICKNESS = 0.5
+"""What a place reaches from the number of its space, and of its set of types, to the next."""
 
 _KEY = "tenant = ? AND attribute = ? AND path = ? AND seq = ? AND n = ?"
 _INSERT = "INSERT INTO value VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -80,14 +89,11 @@ _UPDATE = f"UPDATE value SET value = ?, observed = ?, created = ?, modified = ? 
 _UPDATE_TIMES = f"UPDATE value SET observed = ?, created = ?, modified = ? WHERE {_KEY}"
 _DELETE = f"DELETE FROM value WHERE {_KEY}"
 _PLACE = f"(SELECT place FROM value WHERE {_KEY})"
-_INSERT_PLACE = "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_PLACE = "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE_PLACE = (
     f"UPDATE place SET west = ?, east = ?, south = ?, north = ?, shape = ? WHERE id = {_PLACE}"
 )
 _DELETE_PLACE = f"DELETE FROM place WHERE id = {_PLACE}"
-
-_ONLY: RowKey = (0, 0)
-_SCALARS = frozenset({float, int, str, bool})
 
 _Instances = Mapping[str, Mapping[str, Any]]
 _Key = tuple[int, int, int, int, int]
@@ -118,11 +124,13 @@ def write(
         previous = old.get(name)
         if previous is instances:
             continue
-        if previous is not None and _is_scalar(previous) and _is_scalar(instances):
-            key = (tenant, terms.intern(cursor, name), 0, seq, 0)
-            _change_scalar(cursor, key, previous[DEFAULT_INSTANCE], instances[DEFAULT_INSTANCE])
-        else:
+        value = plain_value(instances)
+        was = None if previous is None else plain_value(previous)
+        if value is None or was is None or value is OPAQUE or was is OPAQUE:
             others.append((name, previous, instances))
+        else:
+            key = (tenant, terms.intern(cursor, name), 0, seq, 0)
+            _change(cursor, key, was, timed(value, instances[DEFAULT_INSTANCE]))
     others += [(name, gone, None) for name, gone in old.items() if name not in new]
     scoped = before.get("scope") != after.get("scope")
     if others or scoped:
@@ -135,23 +143,17 @@ def write(
         entity.flush()
 
 
-def _change_scalar(
-    cursor: sqlite3.Cursor, key: _Key, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> None:
-    """Write the one row of a plain value: what a measure costs."""
-    value, observed, created, modified = scalar_row(after)
-    old = before["value"]
+def _change(cursor: sqlite3.Cursor, key: _Key, old: SqlValue, payload: Payload) -> None:
+    """Write over the row of a value."""
+    value, *moments = payload
     if old.__class__ is value.__class__ and old == value:
-        cursor.execute(_UPDATE_TIMES, (observed, created, modified, *key))
+        cursor.execute(_UPDATE_TIMES, (*moments, *key))
     else:
-        cursor.execute(_UPDATE, (value, observed, created, modified, *key))
+        cursor.execute(_UPDATE, (*payload, *key))
 
 
 def space(tenant: int, attribute: str) -> str:
-    """Return the name under which the space of a GeoProperty has its number among the terms.
-
-    In the third dimension of `place` it reaches from that number half the way to the next.
-    """
+    """Return the name under which the space of a GeoProperty has its number among the terms."""
     return f"{tenant} {attribute}"
 
 
@@ -220,8 +222,9 @@ class _Entity:
 
     def add_attribute(self, name: str, instances: _Instances) -> None:
         attribute = self._terms.intern(self._cursor, name)
-        if _is_scalar(instances):
-            self._add(attribute, _ONLY, scalar_row(instances[DEFAULT_INSTANCE]))
+        value = plain_value(instances)
+        if value is not None and value is not OPAQUE:
+            self._add(attribute, ONLY, timed(value, instances[DEFAULT_INSTANCE]))
             return
         places = self._added_places(name, instances)
         for key, payload in attribute_rows(instances).items():
@@ -229,9 +232,6 @@ class _Entity:
 
     def remove_attribute(self, name: str, instances: _Instances) -> None:
         attribute = self._terms.intern(self._cursor, name)
-        if _is_scalar(instances):
-            self._cursor.execute(_DELETE, self._key(attribute, _ONLY))
-            return
         for n, _ in _places(instances):
             self._cursor.execute(_DELETE_PLACE, self._key(attribute, (0, n)))
         self._delete(attribute, list(attribute_rows(instances)))
@@ -264,15 +264,8 @@ class _Entity:
             if old is None:
                 self._add(attribute, key, payload)
             elif old != payload:
-                self._change(attribute, key, old.value, payload)
+                _change(self._cursor, self._key(attribute, key), old.value, payload)
         self._delete(attribute, list(before))
-
-    def _change(self, attribute: int, key: RowKey, old: object, payload: Payload) -> None:
-        value, *moments = payload
-        if old.__class__ is value.__class__ and old == value:
-            self._cursor.execute(_UPDATE_TIMES, (*moments, *self._key(attribute, key)))
-        else:
-            self._cursor.execute(_UPDATE, (*payload, *self._key(attribute, key)))
 
     def _add(self, attribute: int, key: RowKey, payload: Payload, place: int | None = None) -> None:
         path, n = key
@@ -299,10 +292,11 @@ class _Entity:
 
     def _added_places(self, name: str, instances: _Instances) -> dict[RowKey, int]:
         found = {}
-        for n, (*box, shape) in _places(instances):
+        for n, (west, east, south, north, shape) in _places(instances):
             number = self._terms.intern(self._cursor, space(self._tenant, name))
+            deep = (number, number + THICKNESS, self._type_set, self._type_set + THICKNESS)
             found[0, n] = self._insert_place(
-                31 * number + n // INSTANCE, (*box, number, number + 0.5, shape)
+                31 * number + n // INSTANCE, (west, east, south, north, *deep, shape)
             )
         return found
 
@@ -310,9 +304,11 @@ class _Entity:
         """Insert a place under the first free one of the entity's ids; return the id."""
         for slot in range(start, start + PLACES):
             place = self._seq * PLACES | slot % PLACES
-            with suppress(sqlite3.IntegrityError):
+            try:
                 self._cursor.execute(_INSERT_PLACE, (place, *columns))
-                return place
+            except sqlite3.IntegrityError:
+                continue
+            return place
         raise OverflowError(f"an entity has at most {PLACES} geometries")
 
     def _key(self, attribute: int, key: RowKey) -> _Key:
@@ -322,19 +318,6 @@ class _Entity:
 def _scopes(entity: ExpandedEntity) -> list[str]:
     scopes = entity.get("scope") or []
     return list(dict.fromkeys([scopes] if isinstance(scopes, str) else scopes))
-
-
-def _is_scalar(instances: _Instances) -> bool:
-    """Tell whether an attribute is one plain value, as most measures are."""
-    if len(instances) != 1:
-        return False
-    instance = instances.get(DEFAULT_INSTANCE)
-    return (
-        instance is not None
-        and instance["type"] == "Property"
-        and "attributes" not in instance
-        and instance["value"].__class__ in _SCALARS
-    )
 
 
 def _places(instances: _Instances) -> Iterator[tuple[int, _Place]]:

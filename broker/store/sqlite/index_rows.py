@@ -26,12 +26,19 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from broker.core.identifiers import DEFAULT_INSTANCE
-from broker.core.query.values import RELATIONSHIPS, VALUE_MEMBERS, Rank, ranked, unwrap
+from broker.core.query.values import (
+    RELATIONSHIPS,
+    Rank,
+    may_be_temporal,
+    ranked,
+    unwrap,
+)
+from broker.core.vocabulary import VALUE_MEMBERS
 
 MAX_TEXT = 256
 """Characters of a text that are indexed; the rest is left to the evaluator."""
@@ -58,6 +65,7 @@ _BIAS = 1 << 62
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LARGEST = 2**63
+_SCALARS = frozenset({float, int, str, bool})
 _POINT = Struct("<dd")
 
 
@@ -72,6 +80,9 @@ class Payload(NamedTuple):
 
 RowKey = tuple[int, int]
 """A row's path and n."""
+
+ONLY: Final[RowKey] = (0, 0)
+"""The key of the row of an attribute that has no other."""
 
 
 @lru_cache(maxsize=4096)
@@ -90,16 +101,16 @@ def encode(value: Any) -> SqlValue:
     """Return a value as it is indexed; of an array or object, that it is one."""
     if value.__class__ is float:  # what most measures are
         return float(value)
+    if value.__class__ is str and not may_be_temporal(value):
+        return str(value[:MAX_TEXT])
     rank, key = ranked(value)
     if rank is Rank.TEXT:
         return str(key[:MAX_TEXT])
     if rank is Rank.NUMBER:
         return key if -_LARGEST <= key < _LARGEST else float(key)
-    if rank is Rank.BOOLEAN:
-        return bytes([rank, key])
     if rank in (Rank.TIME, Rank.DATE, Rank.DATE_TIME):
         return encode_time(rank, key)
-    return bytes([rank])
+    return bytes([rank, key] if rank is Rank.BOOLEAN else [rank])
 
 
 def encode_time(rank: Rank, microseconds: int) -> bytes:
@@ -118,12 +129,28 @@ def instant(text: str) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
 
 
-def scalar_row(instance: Mapping[str, Any]) -> Payload:
-    """Return the only row of a Property with a plain value and no sub-attributes."""
-    return _timed(encode(instance["value"]), instance)
+def plain_value(instances: Mapping[str, Mapping[str, Any]]) -> SqlValue | None:
+    """Return the value in the only row of an attribute; None if it has several or none.
+
+    One row have a plain value, one object and one geometry, which is what most attributes are.
+    """
+    if len(instances) != 1:
+        return None
+    instance = instances.get(DEFAULT_INSTANCE)
+    if instance is None or "attributes" in instance:
+        return None
+    kind = instance["type"]
+    if kind == "Property":
+        value = instance["value"]
+        return encode(value) if value.__class__ in _SCALARS else None
+    if kind == "Relationship":
+        target = instance["object"]
+        return encode_object(target) if target.__class__ is str else None
+    return OPAQUE if kind == "GeoProperty" else None
 
 
-def _timed(value: SqlValue, instance: Mapping[str, Any]) -> Payload:
+def timed(value: SqlValue, instance: Mapping[str, Any]) -> Payload:
+    """Return a value with the times of its instance."""
     observed = instance.get("observedAt")
     created = instance.get("createdAt")
     modified = instance.get("modifiedAt")
@@ -145,6 +172,9 @@ def ordered(instances: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any
 
 def attribute_rows(instances: Mapping[str, Mapping[str, Any]]) -> dict[RowKey, Payload]:
     """Return all rows of an attribute, by path and n."""
+    value = plain_value(instances)
+    if value is not None:
+        return {ONLY: timed(value, instances[DEFAULT_INSTANCE])}
     rows = _Rows()
     rows.add_instances(instances, ())
     rows.mark_several()
@@ -169,9 +199,9 @@ class _Rows:
             head = self._head(path)
             kind = instance["type"]
             self._add_value(path, head, names, kind, instance[VALUE_MEMBERS[kind]])
-            timed = _timed(self.found[path, head].value, instance)
+            row = timed(self.found[path, head].value, instance)
             # A write renews the times of all sub-attributes: kept out, their rows can stay.
-            self.found[path, head] = timed._replace(created=None, modified=None) if names else timed
+            self.found[path, head] = row._replace(created=None, modified=None) if names else row
             for name, below in instance.get("attributes", {}).items():
                 self.add_instances(below, (*names, name))
 

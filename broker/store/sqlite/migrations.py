@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from broker.store.sqlite import history_conversion, index, usage
+from broker.store.sqlite import history_conversion, history_types, index, usage
 
 _ENTITIES = """
 CREATE TABLE tenant (
@@ -122,12 +122,29 @@ CREATE INDEX stream_event_stream ON stream_event (tenant, stream, seq);
 CREATE INDEX stream_event_at ON stream_event (at);
 """
 
+_FIRST_PLACES = """
+CREATE VIRTUAL TABLE place USING rtree (id, west, east, south, north, low, high, +shape BLOB);
+"""
+
+_PLACES_BY_TYPE = f"""
+ALTER TABLE place RENAME TO old_place;
+{index.PLACES_DDL}
+INSERT INTO place
+    SELECT p.id, p.west, p.east, p.south, p.north, p.low, p.high,
+        v.type_set, v.type_set + {index.THICKNESS}, p.shape
+    FROM value AS v CROSS JOIN old_place AS p ON p.id = v.place
+    WHERE v.place IS NOT NULL;
+DROP TABLE old_place;
+"""
+
 Step = str | Callable[[sqlite3.Connection], None]
 
 STEPS: tuple[Step, ...] = (
-    _ENTITIES + index.DDL + usage.DDL + _DOCUMENTS + _OUTBOX,
+    _ENTITIES + index.DDL + _FIRST_PLACES + usage.DDL + _DOCUMENTS + _OUTBOX,
     _STREAMS,
     history_conversion.convert,
+    _PLACES_BY_TYPE,
+    history_types.create,
 )
 
 

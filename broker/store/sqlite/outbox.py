@@ -37,18 +37,22 @@ class OutboxRows:
 
     Attributes:
         count: how many rows the outbox has, by the last commit.
+        dead: how many dead letters there are.
         refused: how many writes were refused because there were too many.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_dead: int) -> None:
         """Know of no rows yet.
 
         Args:
             most: rows at which nothing more is taken that might add to them.
+            most_dead: dead letters that are kept.
         """
         self.count = 0
+        self.dead = 0
         self.refused = 0
         self._most = most
+        self._most_dead = most_dead
         self._is_full = False
         self._more = 0
         self._next = 1
@@ -74,6 +78,7 @@ class OutboxRows:
     def load(self, connection: sqlite3.Connection) -> None:
         """Read which sequences were given before, and how many rows wait."""
         (self.count,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
+        self.dead = dead_letters.counted(connection)
         last = connection.execute(
             "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'"
         )
@@ -112,6 +117,38 @@ class OutboxRows:
         """Delete rows that are settled."""
         cursor.executemany("DELETE FROM outbox WHERE seq BETWEEN ? AND ?", _runs(sequences))
         self._more -= cursor.rowcount
+
+    def bury(
+        self, cursor: sqlite3.Cursor, failed: Mapping[int, str], now: str
+    ) -> dict[dead_letters.Key, int]:
+        """Move rows to the dead letters, and return how many older ones were dropped of whom."""
+        if not failed:
+            return {}
+        cursor.executemany(
+            f"INSERT INTO dead_letter ({_COLUMNS}, failed, reason)"
+            f" SELECT {_COLUMNS}, ?, ? FROM outbox WHERE seq = ?",
+            [(now, reason, seq) for seq, reason in failed.items()],
+        )
+        dropped = dead_letters.trimmed(cursor, self._most_dead)
+        self.dead = dead_letters.counted(cursor)
+        return dropped
+
+    def raise_up(
+        self, cursor: sqlite3.Cursor, key: dead_letters.Key, ids: Sequence[Iri] | None, now: str
+    ) -> list[Delivery]:
+        """Take dead letters to be delivered after all, oldest first."""
+        taken = dead_letters.taken(cursor, key, ids, now)
+        self.add(taken)
+        self.dead = dead_letters.counted(cursor)
+        return taken
+
+    def purge(
+        self, cursor: sqlite3.Cursor, key: dead_letters.Key, ids: Sequence[Iri] | None
+    ) -> int:
+        """Delete dead letters and return how many there were."""
+        purged = dead_letters.deleted(cursor, key, ids)
+        self.dead = dead_letters.counted(cursor)
+        return purged
 
     def forget(self, cursor: sqlite3.Cursor, tenant: Tenant, subscription_id: Iri) -> None:
         """Delete all of a subscription, also what the open transaction would add."""
@@ -208,16 +245,12 @@ class SqliteOutbox:
         delivered: Sequence[int],
         failed: Mapping[int, str],
         stats: Mapping[tuple[Tenant, Iri], Mapping[str, Any]],
-    ) -> None:
+    ) -> Mapping[tuple[Tenant, Iri], int]:
         """See `Outbox.settle`."""
         now = format_timestamp(self._clock())
 
-        def job(cursor: sqlite3.Cursor) -> None:
-            cursor.executemany(
-                f"INSERT INTO dead_letter ({_COLUMNS}, failed, reason)"
-                f" SELECT {_COLUMNS}, ?, ? FROM outbox WHERE seq = ?",
-                [(now, reason, seq) for seq, reason in failed.items()],
-            )
+        def job(cursor: sqlite3.Cursor) -> dict[dead_letters.Key, int]:
+            dropped = self._rows.bury(cursor, failed, now)
             self._rows.delete(cursor, [*delivered, *failed])
             cursor.executemany(
                 "UPDATE subscription SET stats = ? WHERE tenant = ? AND id = ?",
@@ -226,8 +259,9 @@ class SqliteOutbox:
                     for (tenant, subscription), members in stats.items()
                 ],
             )
+            return dropped
 
-        await self._writer.write(job)
+        return await self._writer.write(job)
 
     async def dead_letters(
         self, tenant: Tenant, subscription_id: Iri | None = None, *, limit: int, offset: int = 0
@@ -255,8 +289,7 @@ class SqliteOutbox:
         now = format_timestamp(self._clock())
 
         def job(cursor: sqlite3.Cursor) -> list[Iri]:
-            taken = dead_letters.taken(cursor, (tenant, subscription_id), ids, now)
-            self._rows.add(taken)
+            taken = self._rows.raise_up(cursor, (tenant, subscription_id), ids, now)
             return [delivery.id for delivery in taken]
 
         return await self._writer.write(job)
@@ -267,6 +300,6 @@ class SqliteOutbox:
         """See `Outbox.purge`."""
 
         def job(cursor: sqlite3.Cursor) -> int:
-            return dead_letters.deleted(cursor, (tenant, subscription_id), ids)
+            return self._rows.purge(cursor, (tenant, subscription_id), ids)
 
         return await self._writer.write(job)

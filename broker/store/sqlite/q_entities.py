@@ -38,7 +38,7 @@ class Translated:
     def knows_types(self, condition: Condition) -> bool:
         """Tell whether what a condition finds has the types asked for already."""
         wanted = None if self.typed is None else self.typed.type_sets
-        if isinstance(condition, Rows):
+        if isinstance(condition, Rows | Boxes):
             return condition.type_sets == wanted
         if isinstance(condition, Split):
             return condition.whole.type_sets == wanted
@@ -61,7 +61,7 @@ def translate(
         *_selected(query.selectors, leaves, terms, tenant),
         *([] if query.scope is None else [_scope(query.scope, leaves)]),
         *([] if not query.attrs else [Either(tuple(leaves.exists(a) for a in query.attrs))]),
-        *([] if query.geo is None else _placed(query.geo, leaves, terms, tenant)),
+        *([] if query.geo is None else _placed(query.geo, leaves, terms, tenant, type_sets)),
     ]
     if query.q is not None:
         q = leaves.condition(query.q)
@@ -155,11 +155,19 @@ def _scope_range(node: ScopeIs) -> Sql:
     )
 
 
-def _placed(query: GeoQuery, leaves: Leaves, terms: Terms, tenant: int) -> list[Condition]:
+def _placed(
+    query: GeoQuery,
+    leaves: Leaves,
+    terms: Terms,
+    tenant: int,
+    type_sets: tuple[int, ...] | None,
+) -> list[Condition]:
     attribute = terms.find(query.geoproperty)
     number = terms.find(space(tenant, query.geoproperty))
     if attribute is None or number is None:
         return [Never()]
     boxes = geo.boxes(query)
     placed = Placed(tenant, attribute, boxes or ())
-    return [placed, leaves.exists(query.geoproperty) if boxes is None else Boxes(number, boxes)]
+    if boxes is None:
+        return [placed, leaves.exists(query.geoproperty)]
+    return [placed, Boxes.of(number, boxes, type_sets)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
-from broker.store.sqlite.index import PLACES
+from broker.store.sqlite.index import PLACES, THICKNESS
 from broker.store.sqlite.index_rows import REFERENCE
 from broker.store.sqlite.q_conditions import Condition, Either, Sql, marks
 
 _MERGED = 16
-"""Type sets whose entities are merged in order; of more, all entities are walked through."""
+"""Type sets that are looked up one by one; of more, all entities are looked at."""
 
 _REFERENCES = (REFERENCE, bytes([REFERENCE[0] + 1]))
 
@@ -189,28 +190,49 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Boxes:
-    """A geometry touches one of some boxes (west, south, east, north); a source only."""
+    """A geometry touches one of some boxes (west, south, east, north); a source only.
+
+    Attributes:
+        type_sets: only entities with these are meant; None is all.
+    """
 
     space: int
     boxes: tuple[tuple[float, float, float, float], ...]
+    type_sets: tuple[int, ...] | None = None
     exact: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        boxes: tuple[tuple[float, float, float, float], ...],
+        type_sets: tuple[int, ...] | None,
+    ) -> Boxes:
+        """Return the boxes in a space; of too many sets of types, for all of them."""
+        few = type_sets is not None and 0 < len(type_sets) <= _MERGED
+        return cls(number, boxes, type_sets if few else None)
 
     def check(self, seq: str) -> Sql | None:  # noqa: ARG002 - the protocol's
         return None
 
     def source(self) -> Sql | None:
+        typed = "" if self.type_sets is None else " AND type_low <= ? AND type_high >= ?"
         arm = (
             f"SELECT id / {PLACES} AS seq FROM place WHERE low <= ? AND high >= ?"
-            " AND east >= ? AND north >= ? AND west <= ? AND south <= ?"
+            f" AND east >= ? AND north >= ? AND west <= ? AND south <= ?{typed}"
         )
-        level = self.space + 0.25
-        return Sql(
-            " UNION ALL ".join([arm] * len(self.boxes)),
-            tuple(number for box in self.boxes for number in (level, level, *box)),
-        )
+        levels = [()] if self.type_sets is None else [_inside(number) for number in self.type_sets]
+        arms = [(*_inside(self.space), *box, *level) for box in self.boxes for level in levels]
+        return Sql(" UNION ALL ".join([arm] * len(arms)), tuple(chain.from_iterable(arms)))
 
     def walk(self, after: int | None) -> Sql | None:  # noqa: ARG002 - the protocol's
         return None
+
+
+def _inside(number: int) -> tuple[float, float]:
+    """Return a level inside a space or a set of types, twice: for its lower and upper bound."""
+    level = number + THICKNESS / 2
+    return level, level
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,9 @@ class Order:
         number = self._terms.find(space(self._tenant, first.path.names[0]))
         if number is None or first.distance_from is None or first.descending:
             return None
-        return Boxes(number, geo.boxes_around(first.distance_from, metres))
+        typed = self._translated.typed
+        boxes = geo.boxes_around(first.distance_from, metres)
+        return Boxes.of(number, boxes, None if typed is None else typed.type_sets)
 
     def _translated_terms(self) -> tuple[Term, ...] | None:
         found: list[Term] = []

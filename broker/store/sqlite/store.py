@@ -47,6 +47,7 @@ async def open_store(
     cached_entities: int = 20_000,
     cached_rows: int = 50_000,
     max_waiting: int = 1_000_000,
+    max_dead: int = 100_000,
 ) -> AsyncIterator[SqliteStore]:
     """Open the store.
 
@@ -58,11 +59,12 @@ async def open_store(
         cached_entities: entities kept decoded.
         cached_rows: rows of result pages kept.
         max_waiting: notifications in the outbox at which writes are refused.
+        max_dead: dead letters that are kept.
 
     Raises:
         NewerSchema: the file was written by a newer version.
     """
-    waiting = OutboxRows(max_waiting)
+    waiting = OutboxRows(max_waiting, max_dead)
     transaction = EntityTransaction(
         matcher, EntityCache(cached_entities), PageCache(cached_rows), clock, listener, waiting
     )

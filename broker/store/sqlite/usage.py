@@ -97,9 +97,11 @@ class Usage:
 
 def _shape(entity: ExpandedEntity) -> _Shape:
     return tuple(
-        (name, kind)
-        for name, instances in entity["attributes"].items()
-        for kind in _kinds(instances)
+        [
+            (name, kind)
+            for name, instances in entity["attributes"].items()
+            for kind in _kinds(instances)
+        ]
     )
 
 
@@ -107,8 +109,7 @@ def _kinds(instances: Mapping[str, Any] | None) -> Collection[str]:
     if not instances:
         return ()
     if len(instances) == 1:
-        (instance,) = instances.values()
-        return (instance["type"],)
+        return [instance["type"] for instance in instances.values()]
     return sorted({instance["type"] for instance in instances.values()})
 
 

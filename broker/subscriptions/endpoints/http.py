@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Self
 
 from aiohappyeyeballs import start_connection
 
@@ -47,7 +47,10 @@ class Failure:
 
 
 class HttpEndpoint:
-    """The way to receivers with an http or https URL; its connections end with `close`."""
+    """The way to receivers with an http or https URL.
+
+    To be entered, so that connections are kept, and end with it; else each is for one notification.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,21 @@ class HttpEndpoint:
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[str, list[Connection]] = {}
         self._timer: TimerHandle | None = None
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        self._is_open = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
 
     async def send(self, target: Target, body: bytes) -> Failure | None:
         """Post a notification; None when it was answered 2xx."""
@@ -96,15 +114,6 @@ class HttpEndpoint:
             return self._told(connection)
         return Failure(str(reason))
 
-    def close(self) -> None:
-        """Close what is kept."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
-        self._idle.clear()
-
     def _told(self, answer: Connection) -> Failure | None:
         if answer.status in _SUCCESS:
             return None
@@ -122,7 +131,7 @@ class HttpEndpoint:
         return None
 
     def _keep(self, lane: str, connection: Connection) -> None:
-        if not connection.is_usable:
+        if not self._is_open or not connection.is_usable:
             connection.close()
             return
         loop = asyncio.get_running_loop()
@@ -148,20 +157,35 @@ class HttpEndpoint:
         """Connect to the first of the receiver's addresses that answers."""
         found = await self._egress.addresses(http.host, http.port)
         tls = await self._context() if http.is_secure else None
+        loop = asyncio.get_running_loop()
         opened = await start_connection(
             [_info(address, http.port) for address in found], happy_eyeballs_delay=_NEXT_ADDRESS
         )
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                Connection,
-                sock=opened,
-                ssl=tls,
-                server_hostname=http.host.rstrip(".") if tls is not None else None,
-            )
+            transport, connection = await loop.create_connection(Connection, sock=opened)
         except BaseException:
             opened.close()
             raise
+        if tls is not None:
+            await self._secure(transport, connection, tls, http.host.rstrip("."))
         return connection
+
+    @staticmethod
+    async def _secure(
+        transport: asyncio.Transport, connection: Connection, tls: ssl.SSLContext, name: str
+    ) -> None:
+        """Begin TLS on a connection, or close it."""
+        # Not by create_connection: cut off before TLS has begun, that leaves its transport open.
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport, connection, tls, server_hostname=name
+            )
+        except BaseException:
+            transport.abort()
+            raise
+        if secured is None:
+            raise ConnectionResetError("the receiver closed the connection")
+        connection.connection_made(secured)
 
     async def _context(self) -> ssl.SSLContext:
         if self._tls is None:

@@ -11,7 +11,7 @@ again only when it is marked idempotent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -73,14 +73,8 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The command left.
+    """The command left; `acknowledged` tells that the device is known to have it already."""
 
-    Attributes:
-        handle: the transport's own name for it, by which it will be acknowledged.
-        acknowledged: whether the device is known to have it already.
-    """
-
-    handle: str = ""
     acknowledged: bool = False
 
 
@@ -120,6 +114,51 @@ class Unsure:
 CommandOutcome = Sent | Done | Held | Failed | NotNow | Unsure
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """By what a network that reports of a command later will mean it.
+
+    Attributes:
+        address: the network's name of the device.
+        handle: the network's name of the command; empty where it tells of devices only.
+        confirmed: whether the device is asked to confirm that it has it.
+    """
+
+    address: str
+    handle: str = ""
+    confirmed: bool = False
+
+
+SetLabel = Callable[[Label], Awaitable[None]]
+"""Notes the label of the command that is being sent, and returns once that is durable."""
+
+
+class Fate(StrEnum):
+    """What became of a command in the network it was given to."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkReport:
+    """What a network tells of a command it was given.
+
+    Attributes:
+        address: the network's name of the device.
+        handles: one of which is the command's; None where the network does not tell its commands
+            apart, so that it is the one of the device whose turn it is.
+        reason: why it failed.
+    """
+
+    address: str
+    handles: Sequence[str] | None
+    fate: Fate
+    reason: str = ""
+
+
 class Courier(Protocol):
     """How an agent's transport brings commands to devices."""
 
@@ -131,8 +170,11 @@ class Courier(Protocol):
         """
         ...
 
-    async def send(self, command: Command) -> CommandOutcome:
+    async def send(self, command: Command, set_label: SetLabel, /) -> CommandOutcome:
         """Bring a command on its way; it is called for one command of a device at a time.
+
+        A network may report of a command before it answers that it has it. So what its reports
+        will name is set before the command is handed over.
 
         What it raises counts as `Unsure`; it is ended after the command timeout, likewise.
         """

@@ -4,6 +4,7 @@ A command is an element of `commands` of a device or its group. Beside the membe
 agents know, its `metadata` may say how it is treated:
 
     {"name": "open", "metadata": {"expiry": {"value": 60}, "idempotent": {"value": true}}}
+    {"name": "move", "metadata": {"oneAtATime": {"value": true}}}
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ class ProvisionedCommand:
         element: all members.
         expiry: seconds until it is given up; None is the agent's.
         idempotent: whether a device may get it twice.
+        alone: whether a device gets the next one of this name only when the one before is finished,
+            so that each answer is the answer to it.
     """
 
     name: str
     element: Mapping[str, Any]
     expiry: float | None
     idempotent: bool
+    alone: bool
 
 
 def find_command(in_force: Mapping[str, Any], name: str) -> ProvisionedCommand | None:
@@ -65,6 +69,7 @@ def _read(name: str, element: Mapping[str, Any]) -> ProvisionedCommand:
         element,
         float(expiry) if usable else None,
         _value(metadata.get("idempotent")) is True,
+        _value(metadata.get("oneAtATime")) is True,
     )
 
 

@@ -443,6 +443,118 @@ def test_changes_of_one_instance_stand_with_that_instance() -> None:
     assert by_dataset[None] == NAMES[0]
 
 
+FR = "urn:ngsi-ld:Dataset:fr"
+DE = "urn:ngsi-ld:Dataset:de"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [
+        ([DE], NAMES[2]),
+        (["@none", DE], [NAMES[0], NAMES[2]]),
+        ([FR], NAMES[1] | {"value": "La Tour", "previousValue": "Tour Eiffel"}),
+    ],
+)
+def test_changes_of_an_instance_that_the_dataset_hides_are_not_shown(
+    wanted: list[str], shown: Any
+) -> None:
+    was = road(name=NAMES)
+    new = {"type": "Property", "value": "La Tour", "datasetId": FR}
+
+    change = event(was, changed(was, name=new))
+
+    assert entity(change, {"showChanges": True}, datasetId=wanted)["name"] == shown
+
+
+@pytest.mark.parametrize(
+    ("form", "wanted", "shown"),
+    [
+        ("simplified", [FR], NULL),
+        ("simplified", ["@none", FR], {"dataset": {"@none": "Eiffel Tower", FR: NULL}}),
+        ("concise", [FR], {"value": NULL, "datasetId": FR}),
+        ("concise", [FR, "@none"], [{"value": "Eiffel Tower"}, {"value": NULL, "datasetId": FR}]),
+        ("normalized", [FR], {"type": "Property", "value": NULL, "datasetId": FR}),
+    ],
+)
+def test_of_what_is_left_beside_a_deleted_instance_only_the_datasets_asked_for_are_shown(
+    form: str, wanted: list[str], shown: Any
+) -> None:
+    change = without(road(name=NAMES), "name", dataset_id=FR)
+
+    assert entity(change, {"format": form}, datasetId=wanted)["name"] == shown
+
+
+def test_the_default_instance_that_was_deleted_beside_others_is_an_instance() -> None:
+    change = without(road(name=NAMES[:2]), "name")
+
+    assert entity(change, {"format": "concise"})["name"] == [
+        {"value": "Tour Eiffel", "datasetId": FR},
+        {"value": NULL},
+    ]
+
+
+def test_an_array_that_stands_bare_is_one_value_also_where_changes_are_shown() -> None:
+    was = road(one={"type": "Property", "value": [1, 2]})
+    after = changed(was, one={"type": "Property", "value": [3, 4]})
+
+    shown = entity(event(was, after), {"showChanges": True, "format": "concise"})
+
+    assert shown["one"] == {"value": [3, 4], "previousValue": [1, 2]}
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1}, PARIS])
+def test_what_stood_bare_is_the_previous_value_in_concise_format(value: Any) -> None:
+    was = road(one={"type": "Property", "value": value})
+
+    shown = entity(without(was, "one"), {"showChanges": True, "format": "concise"})
+
+    assert shown["one"] == {"value": NULL, "previousValue": value}
+
+
+def test_previous_targets_are_written_as_the_present_ones() -> None:
+    was = road(to={"type": "ListRelationship", "objectList": ["urn:ngsi-ld:City:1"]})
+    after = changed(was, to={"type": "ListRelationship", "objectList": ["urn:ngsi-ld:City:2"]})
+
+    normalized, concise = (
+        entity(event(was, after), {"showChanges": True, "format": form})["to"]
+        for form in ("normalized", "concise")
+    )
+
+    assert normalized["previousObjectList"] == [{"object": "urn:ngsi-ld:City:1"}]
+    assert concise == {
+        "objectList": ["urn:ngsi-ld:City:2"],
+        "previousObjectList": ["urn:ngsi-ld:City:1"],
+    }
+
+
+def test_an_array_that_stands_bare_is_one_value_also_beside_a_deleted_instance() -> None:
+    was = road(
+        one=[
+            {"type": "Property", "value": [1, 2]},
+            {"type": "Property", "value": 5, "datasetId": FR},
+        ]
+    )
+
+    shown = entity(without(was, "one", dataset_id=FR), {"format": "concise"})
+
+    assert shown["one"] == [{"value": [1, 2]}, {"value": NULL, "datasetId": FR}]
+
+
+def test_a_feature_of_which_only_a_deletion_is_left_has_a_geometry_member() -> None:
+    endpoint = {"uri": "http://receiver.example/", "accept": "application/geo+json"}
+    change = without(road(lanes={"type": "Property", "value": 2}), "lanes")
+
+    shown = data(change, {"endpoint": endpoint, "pick": ["lanes"]})
+
+    assert shown["features"] == [
+        {
+            "type": "Feature",
+            "geometry": None,
+            "properties": {"lanes": {"type": "Property", "value": NULL}},
+        }
+    ]
+
+
 def test_there_is_nothing_previous_on_creation() -> None:
     made = road(speed={"type": "Property", "value": 50})
     more = changed(made, lanes={"type": "Property", "value": 2})

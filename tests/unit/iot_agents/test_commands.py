@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +19,13 @@ from iot_agents.common.commands.model import (
     CommandOutcome,
     Done,
     Failed,
+    Fate,
     Held,
+    Label,
+    NetworkReport,
     NotNow,
     Sent,
+    SetLabel,
     Unsure,
 )
 from iot_agents.common.commands.rows import Selection
@@ -40,18 +44,21 @@ class Courier:
     def __init__(self, *outcomes: CommandOutcome) -> None:
         self.outcomes = list(outcomes)
         self.sent: list[tuple[str, str, Any]] = []
+        self.labels: list[Label] = []
         self.hold: asyncio.Event | None = None
         self._came = asyncio.Event()
 
     def serves(self, in_force: Mapping[str, Any]) -> bool:
         return in_force.get("protocol") != "elsewhere"
 
-    async def send(self, command: Command) -> CommandOutcome:
+    async def send(self, command: Command, set_label: SetLabel, /) -> CommandOutcome:
         self.sent.append((command.known.device.device_id, command.name, command.value))
+        if self.labels:
+            await set_label(self.labels.pop(0))
         self._came.set()
         if self.hold is not None:
             await self.hold.wait()
-        return self.outcomes.pop(0) if self.outcomes else Sent("handle")
+        return self.outcomes.pop(0) if self.outcomes else Sent()
 
     async def has_sent(self, count: int) -> None:
         async with asyncio.timeout(10):
@@ -109,7 +116,7 @@ class Work:
 
     async def ask(self, name: str = "open", value: Any = 1, **members: Any) -> list[str]:
         asked = Asked("city", members.pop("entity", ENTITY), name, value, **members)
-        return list(await self.desk.ask([asked]))
+        return list((await self.desk.ask([asked])).ids)
 
     async def shown(self) -> list[tuple[str, Any]]:
         """Return what the broker is told, as (attribute, value) in order."""
@@ -330,22 +337,146 @@ async def test_a_device_that_polls_gets_each_command_once(office: Office) -> Non
         ]
 
 
+EUI = "02000000000000ab"
+
+
+def report(fate: Fate, *handles: str, address: str = EUI, reason: str = "") -> NetworkReport:
+    """Return what a network tells of its commands; without handles of the one whose turn it is."""
+    return NetworkReport(address=address, handles=handles or None, fate=fate, reason=reason)
+
+
+async def sent_to_a_network(work: Work, courier: Courier, *labels: Label) -> list[str]:
+    """Ask for a command for each label, and return their ids once all were sent."""
+    await work.provision()
+    ids = []
+    for label in labels:
+        courier.labels.append(label)
+        ids += await work.ask("open", label.handle)
+    async with asyncio.timeout(10):
+        while len(await work.desk.listed(Selection(state="sent"))) < len(labels):
+            await work.spool.database.submit(lambda _: None)
+    return ids
+
+
+async def states(work: Work, ids: Sequence[str]) -> list[str]:
+    return [row.state.value for each in ids if (row := await work.desk.one(each)) is not None]
+
+
 async def test_a_network_reports_by_its_own_handle(office: Office) -> None:
-    async with office.open(Courier(Sent("q-1"), Sent("q-2"))) as work:
-        await work.provision()
-        first = await work.ask("open", 1)
-        second = await work.ask("open", 2)
-        async with asyncio.timeout(10):
-            while len(await work.desk.listed(Selection(state="sent"))) < 2:
-                await work.spool.database.submit(lambda _: None)
-        assert [await work.desk.acknowledged("q-2")] == second
-        assert [await work.desk.failed("q-1", "no answer from the device")] == first
-        assert await work.desk.acknowledged("q-3") == ""
+    courier = Courier()
+    async with office.open(courier) as work:
+        ids = await sent_to_a_network(
+            work, courier, Label(EUI, "q-1", confirmed=True), Label(EUI, "q-2", confirmed=True)
+        )
+
+        assert await work.desk.reported(report(Fate.SENT, "q-2")) == ids[1:]
+        assert await work.desk.reported(report(Fate.SENT, "q-2")) == []
+        assert await work.desk.reported(report(Fate.FAILED, "q-1", reason="no answer")) == ids[:1]
+        assert await work.desk.reported(report(Fate.ACKNOWLEDGED, "q-3")) == []
+        assert await work.desk.reported(report(Fate.ACKNOWLEDGED, "q-2", address="other")) == []
+        assert await work.desk.reported(report(Fate.QUEUED, "q-2")) == ()
+        assert await states(work, ids) == ["failed", "acknowledged"]
         assert (await work.shown())[-3:] == [
             ("open_status", "DELIVERED"),
             ("open_status", "ERROR"),
-            ("open_info", "no answer from the device"),
+            ("open_info", "no answer"),
         ]
+
+
+async def test_one_report_can_be_of_several_commands(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        ids = await sent_to_a_network(work, courier, *(Label(EUI, f"q-{n}") for n in range(3)))
+
+        told = await work.desk.reported(report(Fate.FAILED, "q-0", "q-2", reason="given up"))
+
+        assert told == [ids[0], ids[2]]
+        assert await states(work, ids) == ["failed", "sent", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "fates", "expected"),
+    [
+        (False, [Fate.SENT], "done"),
+        (True, [Fate.SENT], "acknowledged"),
+        (True, [Fate.SENT, Fate.ACKNOWLEDGED], "done"),
+        (True, [Fate.ACKNOWLEDGED, Fate.SENT], "done"),
+        (True, [Fate.FAILED, Fate.SENT], "failed"),
+        (True, [Fate.FAILED, Fate.ACKNOWLEDGED], "done"),
+        (True, [Fate.ACKNOWLEDGED, Fate.FAILED], "done"),
+    ],
+)
+async def test_what_a_network_tells_leads_to_a_state(
+    office: Office,
+    confirmed: bool,  # noqa: FBT001
+    fates: Sequence[Fate],
+    expected: str,
+) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        ids = await sent_to_a_network(work, courier, Label(EUI, "q", confirmed=confirmed))
+        for fate in fates:
+            await work.desk.reported(report(fate, "q"))
+
+        assert await states(work, ids) == [expected]
+
+
+async def test_a_network_without_handles_means_the_command_whose_turn_it_is(
+    office: Office,
+) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        ids = await sent_to_a_network(
+            work, courier, Label(EUI, confirmed=True), Label(EUI), Label(EUI, confirmed=True)
+        )
+
+        seen = []
+        for fate in (Fate.SENT, Fate.ACKNOWLEDGED, Fate.SENT, Fate.ACKNOWLEDGED):
+            await work.desk.reported(report(fate))
+            seen.append(await states(work, ids))
+
+        assert seen == [
+            ["acknowledged", "sent", "sent"],
+            ["done", "sent", "sent"],
+            ["done", "done", "sent"],
+            ["done", "done", "done"],
+        ]
+
+
+async def test_a_network_may_report_before_it_answers(office: Office) -> None:
+    courier = Courier()
+    courier.hold = asyncio.Event()
+    courier.labels.append(Label(EUI, "q"))
+    async with office.open(courier) as work:
+        await work.provision()
+        ids = await work.ask()
+        await courier.has_sent(1)
+
+        told = await work.desk.reported(report(Fate.SENT, "q"))
+        courier.hold.set()
+        await work.ask("light")
+        await work.until("sent")
+
+        assert told == ids
+        assert await states(work, ids) == ["done"]
+
+
+async def test_a_report_finds_a_command_of_which_a_stop_left_a_doubt(office: Office) -> None:
+    courier = Courier()
+    courier.hold = asyncio.Event()
+    courier.labels.append(Label(EUI, "q", confirmed=True))
+    async with office.open(courier) as work:
+        await work.provision()
+        ids = await work.ask()
+        await courier.has_sent(1)
+    async with office.open(Courier()) as work:
+        await work.until("failed")
+        await work.desk.reported(report(Fate.SENT, "q"))
+        doubtful = await states(work, ids)
+        await work.desk.reported(report(Fate.ACKNOWLEDGED, "q"))
+
+        assert doubtful == ["failed"]
+        assert await states(work, ids) == ["done"]
 
 
 async def test_a_command_nobody_answers_expires(office: Office) -> None:
@@ -377,6 +508,39 @@ async def test_an_answer_to_no_known_command_is_shown_all_the_same(office: Offic
         assert known is not None
         assert await work.desk.answered("city", known, "open", "done") == ""
         assert await work.shown() == [("open_status", "OK"), ("open_info", "done")]
+
+
+async def test_an_answer_that_comes_twice_finishes_no_older_command(office: Office) -> None:
+    async with office.open(Courier(Failed("no line"), Sent())) as work:
+        await work.provision()
+        ids = await work.ask(value=1)
+        await work.until("failed")
+        ids += await work.ask(value=2)
+        await work.until("sent")
+        known = await work.registry.by_entity("city", ENTITY)
+        assert known is not None
+        answers = [await work.desk.answered("city", known, "open", "up") for _ in range(2)]
+
+        assert answers == [ids[1], ""]
+        assert await states(work, ids) == ["failed", "done"]
+
+
+async def test_one_at_a_time_waits_for_the_answer_to_the_one_before(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        await work.provision(commands=[{"name": "open", "metadata": {"oneAtATime": True}}])
+        ids = await work.ask(value=1) + await work.ask(value=2)
+        await work.until("sent")
+        before = await states(work, ids)
+        known = await work.registry.by_entity("city", ENTITY)
+        assert known is not None
+        finished = [await work.desk.answered("city", known, "open", "first")]
+        await courier.has_sent(2)
+        await work.until("sent")
+        finished.append(await work.desk.answered("city", known, "open", "second"))
+
+        assert before == ["sent", "requested"]
+        assert finished == ids
 
 
 async def test_a_command_that_has_not_left_can_be_cancelled(office: Office) -> None:

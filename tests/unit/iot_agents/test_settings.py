@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,17 @@ async def test_a_wrong_setting_is_found_before_anything_starts(tmp_path: Path, w
 
     with pytest.raises(ValueError, match=r"validation_of|loud"):
         async with serve(settings, {"ocpi"}):
+            pass
+
+
+@pytest.mark.parametrize("setting", ["lorawan_topics", "lorawan_servers", "lorawan_downlinks"])
+async def test_a_network_that_there_is_not_is_found_before_anything_starts(
+    tmp_path: Path, setting: str
+) -> None:
+    wrong: dict[str, Any] = {setting: ("pigeons=x",)}
+
+    with pytest.raises(ValueError, match=rf"{setting}\[0\]"):
+        async with serve(Settings(data_dir=tmp_path, port=0, **wrong), {"lorawan"}):
             pass
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 
+import rigel.settings
 from rigel.config import SettingsError, load
 
 
@@ -195,5 +196,25 @@ def test_a_secret_is_not_shown_in_a_complaint(file: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"agents\.tokens: expected") as caught:
         load(Settings, {}, file=file)
+
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "lorawan_downlink_tokens",
+        "lorawan_downlinks",
+        "lorawan_http_token",
+        "lorawan_servers",
+        "mqtt_url",
+        "ocpi_tokens",
+    ],
+)
+def test_what_can_hold_a_key_of_the_agents_is_never_shown(file: Path, key: str) -> None:
+    file.write_text(f"agents: {{{key}: {{a: s3cret}}}}")
+
+    with pytest.raises(SettingsError, match=rf"agents\.{key}") as caught:
+        load(rigel.settings.Settings, {}, file=file)
 
     assert "s3cret" not in str(caught.value)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from broker.core.errors import Overloaded
-from broker.core.identifiers import DEFAULT_TENANT
-from tests.support.delivery import opened
+from broker.core.identifiers import DEFAULT_TENANT, Iri, Tenant
+from tests.support.delivery import Delivering, opened, road
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -71,3 +72,37 @@ async def test_p15_writes_are_refused_before_a_notification_is_dropped(tmp_path:
         assert broker.store.waiting.count == 2
         assert broker.store.waiting.refused == 1
     assert refused.value.members == {"retry_after": 5}
+
+
+async def give_up(broker: Delivering) -> list[Mapping[tuple[Tenant, Iri], int]]:
+    """Make dead letters of what waits, one after the other, and return what was dropped."""
+    rows = await broker.store.outbox.pending(after=0, limit=100)
+    outbox = broker.store.outbox
+    return [await outbox.settle([], {row.sequence: "gone"}, {}) for row in rows]
+
+
+async def test_of_too_many_dead_letters_the_oldest_of_who_has_the_most_are_dropped(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path, max_dead=8) as broker:
+        few = await broker.subscribe(NOWHERE)
+        for number in range(2):
+            await broker.drive(number, 1)
+        await give_up(broker)
+        await broker.delete(few)
+        many = await broker.subscribe(NOWHERE)
+        for number in range(2, 12):
+            await broker.drive(number, 1)
+
+    async with opened(tmp_path, max_dead=8) as broker:
+        dropped = await give_up(broker)
+        left = [letter["entityId"] for letter in await broker.dead()]
+        count = broker.store.waiting.dead
+        await broker.store.outbox.purge(DEFAULT_TENANT, many.id)
+        await broker.store.outbox.replay(DEFAULT_TENANT, few.id)
+
+        assert broker.store.waiting.dead == 0
+
+    assert [one for one in dropped if one] == [{(DEFAULT_TENANT, many.id): 1}] * 4
+    assert left == [road(number) for number in (11, 10, 9, 8, 7, 6, 1, 0)]
+    assert count == 8

@@ -18,6 +18,7 @@ from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.core.query.nodes import Geometry
 from broker.store.sqlite import q_sql
 from broker.store.sqlite.q_conditions import Sql
+from broker.store.sqlite.q_look_ups import Boxes
 from tests.support.indexed import Indexed
 from tests.support.queries import entity, expand, q_entities, q_node, q_vectors, title
 from tests.support.strategies import entities, orders, queries
@@ -288,6 +289,28 @@ def test_a_page_goes_on_after_the_last_entity_of_the_one_before(text: str | None
 
     assert _TIDY.page(query, 5, after=whole[9]) == whole[10:15]
     assert _TIDY.page(query, 5, 2, after=whole[9]) == whole[12:17]
+
+
+def test_a_crowd_of_another_type_costs_nothing_where_places_are_looked_up() -> None:
+    crowd = [(number, "Crowd") for number in range(50)]
+    store = Indexed(
+        entity(
+            f"{number}",
+            {"location": {"geometry": {"type": "Point", "coordinates": [1 + number / 1e6, 1]}}},
+            [kind],
+        )
+        for number, kind in [*crowd, (50, "Vehicle"), (51, "Vehicle")]
+    )
+    near = geo.parse("near;maxDistance==100", "Point", [1, 1], expand("location"))
+    query = EntityQuery(_VEHICLES, geo=near)
+    search = store.search(query)
+    (boxes,) = (one for one in search.translated.conditions if isinstance(one, Boxes))
+    source = boxes.source()
+
+    assert source is not None
+    assert search.planner.estimate(source, 1000) == 2
+    assert store.page(query) == [51, 52]
+    assert len(store.page(EntityQuery(geo=near))) == 52
 
 
 def test_nothing_of_another_tenant_is_found() -> None:

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iot_agents.common.commands.model import Fate, NetworkReport
 from iot_agents.lorawan import reading
-from iot_agents.lorawan.networks import NETWORKS, named_filter
+from iot_agents.lorawan.networks import NETWORKS, by_network
 from iot_agents.lorawan.transport import topic_pattern
 from iot_agents.lorawan.uplink import (
     BadUplink,
-    DownlinkReport,
-    Fate,
     NoMeasure,
     Report,
     Told,
@@ -141,6 +140,11 @@ def thingpark(**members: Any) -> dict[str, Any]:
             **members,
         }
     }
+
+
+def thingpark_sent(**members: Any) -> dict[str, Any]:
+    sent = {"DevEUI": EUI.upper(), "FPort": "2", "DeliveryStatus": "1", "CustomerID": "app"}
+    return {"DevEUI_downlink_Sent": {**sent, **members}}
 
 
 def loriot(**members: Any) -> dict[str, Any]:
@@ -323,7 +327,7 @@ def test_times_are_rfc_3339_with_any_zone_and_fraction(text: str, moment: dateti
         ("thingpark", thingpark(FPort="0"), "", "MAC commands"),
         ("thingpark", {"DevEUI_location": {}}, "", "not an uplink"),
         ("loriot", loriot(port=0), "", "MAC commands"),
-        ("loriot", {"cmd": "txd"}, "", "txd"),
+        ("loriot", {"cmd": "cq"}, "", "cq"),
     ],
 )
 def test_what_carries_no_measure_is_told_from_what_is_wrong(
@@ -447,48 +451,117 @@ def test_status_and_location_tell_members_that_attributes_can_ask_for(
 
 
 @pytest.mark.parametrize(
-    ("network", "document", "event", "fate", "tokens"),
+    ("network", "document", "event", "fate", "handles"),
     [
-        ("chirpstack", v4(queueItemId="q", acknowledged=True), "ack", Fate.ACKNOWLEDGED, ["q"]),
-        ("chirpstack", v4(queueItemId="q"), "ack", Fate.FAILED, ["q"]),
-        ("chirpstack", v4(queueItemId="q"), "txack", Fate.SENT, ["q"]),
+        ("chirpstack", v4(queueItemId="q", acknowledged=True), "ack", Fate.ACKNOWLEDGED, ("q",)),
+        ("chirpstack", v4(queueItemId="q"), "ack", Fate.FAILED, ("q",)),
+        ("chirpstack", v4(queueItemId="q"), "txack", Fate.SENT, ("q",)),
+        ("chirpstack", v4(), "txack", Fate.SENT, ()),
         (
             "chirpstack",
             v4(level="ERROR", code="EXPIRED", context={"queue_item_id": "q"}),
             "log",
             Fate.FAILED,
-            ["q"],
+            ("q",),
         ),
-        ("chirpstack", v3(acknowledged=True), "ack", Fate.ACKNOWLEDGED, []),
-        ("chirpstack", v3(), "ack", Fate.FAILED, []),
-        ("chirpstack", v3(), "txack", Fate.SENT, []),
-        ("things-stack", tts("downlink_queued"), "down/queued", Fate.QUEUED, ["as:up:1"]),
-        ("things-stack", tts("downlink_sent"), "down/sent", Fate.SENT, ["as:up:1"]),
+        ("chirpstack", v3(acknowledged=True), "ack", Fate.ACKNOWLEDGED, None),
+        ("chirpstack", v3(), "ack", Fate.FAILED, None),
+        ("chirpstack", v3(), "txack", Fate.SENT, None),
+        ("things-stack", tts("downlink_queued"), "down/queued", Fate.QUEUED, ()),
+        ("things-stack", tts("downlink_sent"), "down/sent", Fate.SENT, ()),
         (
             "things-stack",
-            tts("downlink_ack", correlation_ids=["our:1"]),
+            tts("downlink_ack", correlation_ids=("rigel:1",)),
             "down/ack",
             Fate.ACKNOWLEDGED,
-            ["as:up:1", "our:1"],
+            ("rigel:1",),
         ),
-        ("things-stack", tts("downlink_nack"), "down/nack", Fate.FAILED, ["as:up:1"]),
+        ("things-stack", tts("downlink_nack"), "down/nack", Fate.QUEUED, ()),
         (
             "things-stack",
-            tts("downlink_failed", downlink={"correlation_ids": ["our:1"]}),
+            tts("downlink_nack", confirmed_retry={"attempt": 1}, correlation_ids=("rigel:1",)),
+            "down/nack",
+            Fate.QUEUED,
+            ("rigel:1",),
+        ),
+        (
+            "things-stack",
+            tts("downlink_nack", confirmed_retry={"max_attempts": 1}, correlation_ids=("rigel:1",)),
+            "down/nack",
+            Fate.FAILED,
+            ("rigel:1",),
+        ),
+        (
+            "things-stack",
+            tts("downlink_failed", downlink={"correlation_ids": ["rigel:1", 7]}),
             "down/failed",
             Fate.FAILED,
-            ["as:up:1", "our:1"],
+            ("rigel:1",),
+        ),
+        (
+            "things-stack",
+            tts(
+                "downlink_queue_invalidated",
+                downlinks=[
+                    {"correlation_ids": ["rigel:1"]},
+                    {"correlation_ids": ["as:1", "rigel:2"]},
+                    "",
+                ],
+            ),
+            "down/invalidated",
+            Fate.FAILED,
+            ("rigel:1", "rigel:2"),
+        ),
+        ("loriot", loriot(cmd="txd"), "", Fate.SENT, None),
+        ("loriot", loriot(port=0, ack=True), "", Fate.ACKNOWLEDGED, None),
+        ("thingpark", thingpark(FPort="0", ACKbit="1"), "", Fate.ACKNOWLEDGED, None),
+        ("thingpark", thingpark_sent(), "", Fate.SENT, None),
+        (
+            "thingpark",
+            thingpark_sent(CorrelationID="0123456789abcdef"),
+            "",
+            Fate.SENT,
+            ("0123456789ABCDEF",),
+        ),
+        (
+            "thingpark",
+            thingpark_sent(DeliveryStatus=0, DeliveryFailedCause1="D0"),
+            "",
+            Fate.FAILED,
+            None,
         ),
     ],
 )
-def test_what_becomes_of_a_downlink_is_told_by_its_token(
-    network: str, document: Mapping[str, Any], event: str, fate: Fate, tokens: list[str]
+def test_what_becomes_of_a_downlink_is_told_by_its_handles(
+    network: str,
+    document: Mapping[str, Any],
+    event: str,
+    fate: Fate,
+    handles: tuple[str, ...] | None,
 ) -> None:
     told = decode(document, event, network)
 
-    assert isinstance(told, DownlinkReport)
-    assert (told.dev_eui, told.fate, list(told.tokens)) == (EUI, fate, tokens)
+    assert isinstance(told, NetworkReport)
+    assert (told.address, told.fate, told.handles) == (EUI, fate, handles)
     assert bool(told.reason) == (fate is Fate.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("network", "document", "acknowledges"),
+    [
+        ("loriot", loriot(ack=True), True),
+        ("loriot", loriot(), False),
+        ("thingpark", thingpark(ACKbit="1"), True),
+        ("thingpark", thingpark(ACKbit="0"), False),
+        ("chirpstack", v4(), False),
+    ],
+)
+def test_a_frame_can_confirm_a_downlink(
+    network: str,
+    document: Mapping[str, Any],
+    acknowledges: bool,  # noqa: FBT001
+) -> None:
+    assert uplink(document, network).acknowledges is acknowledges
 
 
 def test_loriot_repeats_a_frame_with_its_gateways_and_it_is_the_same_measure() -> None:
@@ -530,14 +603,26 @@ def test_another_frame_or_session_is_another_measure(other: dict[str, Any]) -> N
     ],
 )
 def test_a_topic_names_event_and_device(network: str, topic: str, named: tuple[str, str]) -> None:
-    assert NETWORKS[network].of_topic(topic) == named
+    assert NETWORKS[network].of_topic(topic)[:2] == named
 
 
-def test_a_topic_filter_can_name_its_network() -> None:
-    assert named_filter("a/+/b") == ("chirpstack", "a/+/b")
-    assert named_filter("things-stack=v3/+/devices/+/up") == ("things-stack", "v3/+/devices/+/up")
-    with pytest.raises(ValueError, match="'thingstack' is none of chirpstack"):
-        named_filter("thingstack=v3/#")
+def test_an_entry_of_a_setting_can_name_its_network() -> None:
+    texts = ("a/+/b", "things-stack=v3/+/devices/+/up")
+
+    assert list(by_network("lorawan_topics", texts, otherwise="chirpstack")) == [
+        ("chirpstack", "a/+/b"),
+        ("things-stack", "v3/+/devices/+/up"),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["pigeons=s3cret", "s3cret"])
+def test_an_entry_that_names_no_network_is_told_by_its_place(wrong: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"tokens\[1\]: expected network=…, one of chirpstack"
+    ) as error:
+        list(by_network("tokens", ("loriot=key", wrong)))
+
+    assert "s3cret" not in str(error.value)
 
 
 @pytest.mark.parametrize(
