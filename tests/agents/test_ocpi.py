@@ -125,6 +125,11 @@ def location(**members: Any) -> dict[str, Any]:
     }
 
 
+def on_disk(directory: Path) -> str:
+    """Return what is in the agent's databases."""
+    return b"".join(path.read_bytes() for path in directory.glob("*.db*")).decode("latin-1")
+
+
 LATER = "2026-03-01T09:00:00Z"
 EARLIER = "2026-03-01T07:00:00Z"
 

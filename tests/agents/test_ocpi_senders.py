@@ -1,4 +1,4 @@
-"""Operators whose answers to pulls are broken or hostile: they are told of, and stop nobody else."""
+"""Operators that answer pulls wrongly: they are told of, and stop nobody else."""
 
 from __future__ import annotations
 

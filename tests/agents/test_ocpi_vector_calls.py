@@ -156,11 +156,14 @@ async def test_a_party_whose_tokens_are_in_base64_is_not_known_by_a_raw_one(
     forms = [form["header"] for form in said["inbound_token_forms"]]
     opens = token(said["steps"][0]["headers"]["Authorization"])
     entry = {"registration_token": opens, "encoding": "base64"}
-    async with ngsi_receiver() as broker, ClientSession() as http:
-        async with city(tmp_path, entry, broker) as agents:
-            raw = await asked(http, f"{agents.url}/ocpi/versions", f"Token {opens}")
-            places = ("/ocpi/versions", "/ocpi/2.2.1", "/ocpi/receiver/2.2.1/locations/ES/MOB/1")
-            early = [await asked(http, agents.url + place, forms[4]) for place in places]
+    places = ("/ocpi/versions", "/ocpi/2.2.1", "/ocpi/receiver/2.2.1/locations/ES/MOB/1")
+    async with (
+        ngsi_receiver() as broker,
+        ClientSession() as http,
+        city(tmp_path, entry, broker) as agents,
+    ):
+        raw = await asked(http, f"{agents.url}/ocpi/versions", f"Token {opens}")
+        early = [await asked(http, agents.url + place, forms[4]) for place in places]
 
     assert raw[0] == 401
     assert [status for status, _ in early] == [200, 200, 401]
