@@ -28,7 +28,7 @@ import msgspec
 from broker.core import moments
 from broker.core.events import AttributeChanged, EntityChanged
 from broker.core.evolution import null_instance
-from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL
+from broker.core.identifiers import DEFAULT_INSTANCE
 from broker.core.vocabulary import KINDS
 from broker.store.sqlite.index_terms import Terms
 
@@ -237,9 +237,13 @@ def tombstone_row(seq: int, series: int, before: Instance, at: int, n: int) -> H
 
 
 def scopes_row(seq: int, series: int, scopes: Any, at: int, n: int) -> HistoryRow:
-    """Return the row of the scopes that an entity has from an instant on; None is none."""
+    """Return the row of the scopes that an entity has from an instant on; None is none.
+
+    Deviates: clauses 4.5.6 and 4.5.7 have a null for the value of scopes that were deleted; the
+    official tests want an empty array.
+    """
     form = DELETED if scopes is None else OBSERVED | moments.MILLISECONDS
-    value = _encode({"type": "Property", "value": NGSI_LD_NULL if scopes is None else scopes})
+    value = _encode({"type": "Property", "value": [] if scopes is None else scopes})
     return seq, series, at, n, form, 0, None, value, None
 
 
@@ -278,8 +282,6 @@ def read_instance(seq: int, series: int, row: Sequence[Any]) -> dict[str, Any]:
             instance.update(_decode(rest))
     if form & DELETED:
         instance["deletedAt"] = moments.join(at + recorded)
-        if instance.get("value") == []:  # so are deleted scopes in files of earlier versions
-            instance["value"] = NGSI_LD_NULL
     else:
         if form & OBSERVED and "observedAt" not in instance:
             instance["observedAt"] = moments.join(at, form & _FORM)
