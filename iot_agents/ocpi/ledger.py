@@ -53,9 +53,14 @@ class Place:
     device: str
 
 
+def prefix_of(kind: str) -> str:
+    """Return what the keys of all objects of a kind begin with."""
+    return f"ocpi/{kind}/"
+
+
 def place(kind: str, party: tuple[str, str], name: str, location: str = "") -> Place:
     """Return where an object is kept; OCPI's ids are the same in upper and lower case."""
-    key = f"ocpi/{kind}/{'/'.join(party)}/{name}".casefold()
+    key = f"{prefix_of(kind)}{'/'.join(party)}/{name}".casefold()
     return Place(key, "*".join((*party, location or name)))
 
 
