@@ -296,9 +296,16 @@ class Spool:
         """Return what was remembered under a key."""
         return await self._database.submit(partial(_state, key=key))
 
-    async def states(self, prefix: str) -> Mapping[str, bytes]:
-        """Return what was remembered under the keys that begin with a text."""
-        return await self._database.submit(partial(_states, prefix=prefix))
+    async def states(self, prefix: str, *, after: str = "", limit: int = -1) -> Mapping[str, bytes]:
+        """Return what was remembered under the keys that begin with a text, in their order.
+
+        Args:
+            after: only keys behind this one.
+            limit: how many; all when negative.
+        """
+        return await self._database.submit(
+            partial(_states, prefix=prefix, after=after, limit=limit)
+        )
 
     async def forget(
         self, prefix: str, after: str, limit: int, stale: Callable[[bytes], bool]
@@ -434,9 +441,12 @@ def _state(connection: sqlite3.Connection, *, key: str) -> bytes | None:
     return None if found is None else bytes(found[0])
 
 
-def _states(connection: sqlite3.Connection, *, prefix: str) -> dict[str, bytes]:
+def _states(
+    connection: sqlite3.Connection, *, prefix: str, after: str, limit: int
+) -> dict[str, bytes]:
     found = connection.execute(
-        "SELECT key, value FROM state WHERE key >= ? AND key < ?", (prefix, prefix + _LAST)
+        "SELECT key, value FROM state WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?",
+        (prefix, after, prefix + _LAST, limit),
     )
     return {key: bytes(value) for key, value in found}
 
@@ -449,10 +459,7 @@ def _forget(
     limit: int,
     stale: Callable[[bytes], bool],
 ) -> tuple[str, int]:
-    found = connection.execute(
-        "SELECT key, value FROM state WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
-        (max(after, prefix), prefix + _LAST, limit),
-    ).fetchall()
-    old = [(key,) for key, value in found if stale(bytes(value))]
+    found = _states(connection, prefix=prefix, after=after, limit=limit)
+    old = [(key,) for key, value in found.items() if stale(value)]
     connection.executemany("DELETE FROM state WHERE key = ?", old)
-    return (found[-1][0] if len(found) == limit else ""), len(old)
+    return (max(found) if len(found) == limit else ""), len(old)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from iot_agents.common.mapping.model import Entity
+from iot_agents.ocpi.hiding import CDR, POINT
 from iot_agents.ocpi.ledger import Changes, Ledger, Place, changes, place
 from iot_agents.ocpi.locations import location_place
 from iot_agents.ocpi.model import Document, Identifier, InvalidObject, checked, moment
@@ -86,7 +87,7 @@ class Kind:
 
 KINDS: Final = {
     SESSIONS: Kind("session", _Session),
-    CDRS: Kind("cdr", _Cdr, final=True),
+    CDRS: Kind(CDR, _Cdr, final=True),
     TARIFFS: Kind("tariff", _Tariff),
 }
 
@@ -186,7 +187,7 @@ class Objects:
             the ids of what is gone.
         """
         gone: list[str] = []
-        for kept in await self._ledger.known(KINDS[module].name, party):
+        async for _, kept in self._ledger.known(KINDS[module].name, party):
             identifier = str(kept.document["id"])
             if identifier.casefold() not in listed and kept.at < since.timestamp():
                 await self.delete(Name(module, *party, identifier))
@@ -217,16 +218,20 @@ class Objects:
             async with self._ledger.lock(place_of):
                 await self._store_session(name, document, (location_id, evse_uid))
             return
-        where = _place(name)
-        public = await self._public(name.party, location_id)
-        entities = self._made(name, document) if public and name.module != SESSIONS else ()
-        before = (await self._ledger.load(where)).entities
-        await self._ledger.write(where, changes(before, entities), {where: (document, entities)})
+        # So that nothing is told of a Location that this moment turns out not to be public.
+        async with self._ledger.lock(location_place(name.party, location_id)):
+            where = _place(name)
+            public = await self._public(name.party, location_id)
+            entities = self._made(name, document) if public and name.module != SESSIONS else ()
+            before = (await self._ledger.load(where)).entities
+            await self._ledger.write(
+                where, changes(before, entities), {where: (document, entities)}
+            )
 
     async def _store_session(self, name: Name, document: Document, at: tuple[str, str]) -> None:
         """Write a session, and what it says of its charging point if it is the newest there."""
-        own = place("session", name.party, name.id, at[0])
-        point = place("point", name.party, "/".join(at), at[0])
+        own = place(KINDS[SESSIONS].name, name.party, name.id, at[0])
+        point = place(POINT, name.party, "/".join(at), at[0])
         shown = await self._ledger.load(point)
         other = shown.document.get("id", document["id"]) != document["id"]
         late = other and shown.document["last_updated"] > document["last_updated"]

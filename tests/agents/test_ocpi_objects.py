@@ -100,13 +100,40 @@ async def test_nothing_is_told_of_what_happens_at_a_location_that_is_not_public(
 async def test_what_a_session_told_goes_when_its_location_turns_out_not_to_be_public(
     tmp_path: Path,
 ) -> None:
+    elsewhere = {**SESSION, "id": "S2", "location_id": "L10"}
     async with operator(tmp_path) as call:
         await call("PUT", "ES/MOB/S1", SESSION, module="sessions")
-        assert set(await call.updates()) == {POINT}
+        await call("PUT", "ES/MOB/S2", elsewhere, module="sessions")
+        assert set(await call.updates()) == {POINT, POINT.replace("-L1-", "-L10-")}
 
         await call("PUT", "ES/MOB/L1", location(publish=False))
+        await call.updates()
 
-        assert POINT in await call.broker.has_deleted(2)
+        assert call.broker.deleted == [POINT]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["was unknown", "was public"])
+async def test_the_cdrs_of_a_location_go_when_it_turns_out_not_to_be_public(
+    tmp_path: Path, *, known: bool
+) -> None:
+    cdr = {**SESSION, "end_date_time": LATER, "total_energy": 3}
+    async with operator(tmp_path) as call:
+        if known:
+            await call("PUT", "ES/MOB/L1", location())
+        for number in (1, 2, 10):
+            where = {"id": f"l{number}"}
+            await call(
+                "POST", "", {**cdr, "id": f"C{number}", "cdr_location": where}, module="cdrs"
+            )
+        await call.updates()
+
+        await call("PUT", "ES/MOB/L1", location(publish=False, last_updated=LATER))
+        await call.updates()
+
+        sessions = [name for name in call.broker.deleted if "EVChargingSession" in name]
+        kept = await call("GET", "ES/MOB/C1", module="cdrs")
+        assert sessions == ["urn:ngsi-ld:EVChargingSession:ES-MOB-C1"]
+        assert kept.data["cdr_location"] == {"id": "l1"}
 
 
 async def test_a_change_of_a_session_sent_twice_adds_its_periods_once(tmp_path: Path) -> None:
