@@ -19,6 +19,7 @@ from iot_agents.ocpi.parts import (
     part_of,
     tidy,
     with_part,
+    without_ours,
 )
 
 KIND = "location"
@@ -41,7 +42,7 @@ class Locations:
         Raises:
             UnknownObject: it is not known.
         """
-        return part_of((await self._known(address)).document, address)
+        return without_ours(part_of((await self._known(address)).document, address))
 
     async def put(self, address: Address, document: Document) -> bool:
         """Take a whole object, durably, and return whether it was new; an old one is left out.

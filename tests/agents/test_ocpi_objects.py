@@ -65,6 +65,33 @@ async def test_what_vanished_from_an_object_is_removed_from_its_entity(tmp_path:
         assert "floorLevel" not in point
 
 
+async def test_the_history_of_a_charging_point_is_its_availability(tmp_path: Path) -> None:
+    changes = [("CHARGING", "09:00"), ("AVAILABLE", "08:30"), ("OUTOFORDER", "10:00")]
+    async with running_broker(tmp_path / "broker") as broker:
+        settings = Settings(
+            port=0,
+            data_dir=tmp_path,
+            broker_url=broker.url,
+            ocpi_tokens=(f"ES*MOB={TOKEN}",),
+        )
+        async with serve(settings, {OCPI}) as agents, ClientSession() as http:
+            url = f"{agents.url}/ocpi/receiver/2.2.1/locations/ES/MOB/L1"
+            headers = {"Authorization": f"Token {TOKEN}"}
+            async with http.put(url, json=location(), headers=headers) as answer:
+                assert answer.ok
+            for status, at in changes:
+                body = {"status": status, "last_updated": f"2026-03-01T{at}:00Z"}
+                async with http.patch(f"{url}/E1", json=body, headers=headers) as answer:
+                    assert answer.ok
+            await agents.drained()
+            path = f"temporal/entities/{POINT}?attrs=status"
+            async with http.get(f"{broker.url}/ngsi-ld/v1/{path}") as answer:
+                found = (await answer.json())["status"]
+
+        told = sorted((one["observedAt"][11:16], one["value"]) for one in found)
+        assert told == [("08:00", "AVAILABLE"), ("09:00", "CHARGING"), ("10:00", "OUTOFORDER")]
+
+
 async def test_a_late_push_of_an_earlier_session_does_not_hide_the_running_one(
     tmp_path: Path,
 ) -> None:
@@ -163,7 +190,7 @@ async def test_a_tariff_comes_and_goes(tmp_path: Path) -> None:
 
 
 async def test_a_location_of_2_1_1_gives_the_same_entities(tmp_path: Path) -> None:
-    plain = connector(voltage=230, amperage=32, tariff_id="T1")
+    plain = connector(voltage=230, amperage=32, tariff_id="T1", power_type="AC_3_PHASE")
     del plain["max_voltage"], plain["max_amperage"]
     whole = location(evses=[evse(connectors=[plain])], type="ON_STREET")
     for name in ("country_code", "party_id", "publish"):
@@ -176,6 +203,7 @@ async def test_a_location_of_2_1_1_gives_the_same_entities(tmp_path: Path) -> No
         assert updates[STATION]["voltage"]["value"] == 230
         assert updates[POINT]["connectors"]["json"][0]["maxAmperage"] == 32
         assert updates[POINT]["connectors"]["json"][0]["tariffIds"] == ["T1"]
+        assert updates[POINT]["maxPower"]["value"] == 22.08
 
 
 async def test_a_session_of_2_1_1_has_its_location_inside(tmp_path: Path) -> None:
