@@ -16,9 +16,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from broker.core.errors import InternalError, NgsiLdError, Overloaded
 from broker.store.sqlite.migrations import migrate
@@ -49,8 +48,7 @@ class Transaction(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Queued:
+class _Queued(NamedTuple):
     job: Job
     future: asyncio.Future[Any]
 

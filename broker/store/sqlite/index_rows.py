@@ -22,7 +22,6 @@ have not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
@@ -30,6 +29,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from broker.core import moments
 from broker.core.identifiers import DEFAULT_INSTANCE
 from broker.core.query.values import (
     RELATIONSHIPS,
@@ -62,8 +62,6 @@ SEVERAL = b"\xfe"
 SqlValue = float | str | bytes
 
 _BIAS = 1 << 62
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _LARGEST = 2**63
 _SCALARS = frozenset({float, int, str, bool})
 _POINT = Struct("<dd")
@@ -123,12 +121,6 @@ def encode_object(iri: str) -> bytes:
     return REFERENCE + iri.encode()
 
 
-@lru_cache(maxsize=1024)
-def instant(text: str) -> int:
-    """Return a checked DateTime in microseconds since the epoch."""
-    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
-
-
 def plain_value(instances: Mapping[str, Mapping[str, Any]]) -> SqlValue | None:
     """Return the value in the only row of an attribute; None if it has several or none.
 
@@ -156,9 +148,9 @@ def timed(value: SqlValue, instance: Mapping[str, Any]) -> Payload:
     modified = instance.get("modifiedAt")
     return Payload(
         value,
-        None if observed is None else instant(observed),
-        None if created is None else instant(created),
-        None if modified is None else instant(modified),
+        None if observed is None else moments.instant(observed),
+        None if created is None else moments.instant(created),
+        None if modified is None else moments.instant(modified),
     )
 
 
