@@ -133,6 +133,7 @@ def _asked(
             window=_window(params, aggregated=form.style == "aggregatedValues"),
             attributes=_attributes(shown),
             omitted=_omitted(shown),
+            scopes=shown is None or shown.shows("scope"),
             dataset_ids=parameters.dataset_ids(params),
             instances=parameters.number(
                 params,
@@ -182,7 +183,7 @@ def _attributes(shown: projection.Projection | None) -> frozenset[Iri] | None:
     """Return the attributes that are wanted; None is all."""
     if shown is None or (shown.attrs is None and shown.pick is None):
         return None
-    return shown.attrs or _names(shown.pick or ()) or None
+    return _names(shown.pick or ()) if shown.attrs is None else shown.attrs
 
 
 def _omitted(shown: projection.Projection | None) -> frozenset[Iri]:

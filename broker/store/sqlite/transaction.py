@@ -25,7 +25,7 @@ from broker.store.interface import (
     Matcher,
     StoredEntity,
 )
-from broker.store.sqlite import index, usage
+from broker.store.sqlite import history_types, index, usage
 from broker.store.sqlite.cache import EntityCache, Held, Key
 from broker.store.sqlite.history import History
 from broker.store.sqlite.outbox import OutboxRows
@@ -180,6 +180,9 @@ class EntityTransaction:
             )
         else:
             seq, version = held.seq, held.stored.version + 1
+            if before is not None and before["type"] != after["type"]:
+                type_set = self.terms.type_set(cursor, before["type"])
+                history_types.note(cursor, number, type_set, seq)
             cursor.execute(
                 "UPDATE entity SET version = ?, body = ?, modified = ?, expires = ? WHERE seq = ?",
                 (version, _encode(after), at, expires, seq),
@@ -195,12 +198,15 @@ class EntityTransaction:
     ) -> tuple[int, int]:
         """Return the row number and the version of a new entity; it goes on with its history."""
         row = cursor.execute(
-            "SELECT seq, version FROM evolution WHERE tenant = ? AND id = ?", (number, entity_id)
+            "SELECT seq, version, type_set FROM evolution WHERE tenant = ? AND id = ?",
+            (number, entity_id),
         ).fetchone()
         if row is None:
             return self.new_seq(), 1
-        seq, version = row
+        seq, version, type_set = row
         cursor.execute("DELETE FROM evolution WHERE seq = ?", (seq,))
+        if type_set != self.terms.type_set(cursor, after["type"]):
+            history_types.note(cursor, number, type_set, seq)
         at = moments.instant(after["createdAt"])
         self.history.note_types(cursor, seq, after["type"], at, version + 1)
         return seq, version + 1
