@@ -191,9 +191,11 @@ class SubscriptionMatcher:
             if key not in rendered:
                 rendered[key] = entity_data(event, compiled.form, changes.attributes, read)
             data = rendered[key]
-        except Exception:  # noqa: BLE001 - whatever it is, the others must be matched
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be matched
             # The write must not fail because a notification about it cannot be made.
             self.counts["broken"] += 1
+            problem = f"the broker failed: {type(error).__name__}; its log has more"
+            self._candidates.note(compiled, event, None, problem)
             _log.exception(
                 "subscription %s could not be matched with %s",
                 compiled.subscription_id,

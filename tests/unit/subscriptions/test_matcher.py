@@ -322,6 +322,9 @@ def test_a_subscription_that_cannot_be_evaluated_does_not_stop_the_others() -> N
 
     assert [d.subscription_id for d in deliveries] == [good.subscription_id]
     assert matcher.counts["broken"] == 1
+    (candidate,) = matcher.candidates(DEFAULT_TENANT, broken)
+    assert candidate.problem is not None
+    assert "ZeroDivisionError" in candidate.problem
 
 
 @pytest.mark.parametrize(
