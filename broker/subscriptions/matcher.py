@@ -295,7 +295,16 @@ def _is_same(before: Instance, after: Instance) -> bool:
 
 
 def _is_equal(before: object, after: object) -> bool:
-    return before == after and isinstance(before, bool) is isinstance(after, bool)
+    return before == after and _has_same_booleans(before, after)
+
+
+def _has_same_booleans(before: Any, after: Any) -> bool:
+    """Tell whether equal values have true and false in the same places, not 1 and 0."""
+    if isinstance(before, dict):
+        return all(_has_same_booleans(item, after[name]) for name, item in before.items())
+    if isinstance(before, list):
+        return all(map(_has_same_booleans, before, after))
+    return isinstance(before, bool) is isinstance(after, bool)
 
 
 def _are_same(before: Mapping[str, Instance], after: Mapping[str, Instance]) -> bool:
