@@ -65,7 +65,7 @@ class Request:
         self.accept = chosen
         prefer = headers.get("Prefer")
         version = None if prefer is None else media.prefers(prefer, "ngsi-ld")
-        self.version: Version | None = None if version is None else parse_version(version)
+        self.version: Version | None = None if version is None else _version(version)
         self.params = read(raw.rel_url.raw_query_string, taken)
 
     @property
@@ -154,6 +154,14 @@ class Request:
 
 
 _WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
+
+
+def _version(text: str) -> Version | None:
+    """Return a preferred version; what is none is passed over, as RFC 7240 has it (section 2)."""
+    try:
+        return parse_version(text)
+    except InvalidRequest:
+        return None
 
 
 @lru_cache(maxsize=4096)

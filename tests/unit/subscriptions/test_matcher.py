@@ -329,7 +329,7 @@ def test_a_subscription_that_cannot_be_evaluated_does_not_stop_the_others() -> N
     [
         ({"entities": [{"type": "(Road"}]}, "entities[0].type"),
         ({"q": "speed>"}, "q"),
-        ({"scopeQ": "north"}, "scopeQ"),
+        ({"scopeQ": "north/"}, "scopeQ"),
         ({"csf": "(("}, "csf"),
         ({"geoQ": {"georel": "beside", "geometry": "Point", "coordinates": [1, 2]}}, "geoQ.georel"),
         (
