@@ -118,10 +118,11 @@ def _of_rotations(city: City, story: Story) -> Iterator[Expected]:
 
 def _of_availability(station: Station, story: Story) -> Expected:
     """Return the share of the last day that is over in which a station's points were in order."""
-    end = story.end.astimezone(_LOCAL).replace(hour=0, minute=0, second=0, microsecond=0)
-    day = ((end - timedelta(days=1)).astimezone(UTC), end.astimezone(UTC))
-    out = sum((_out_of_order(evse, story, *day) for evse in station.evses), timedelta())
-    share = 1 - out / ((day[1] - day[0]) * len(station.evses))
+    midnight = story.end.astimezone(_LOCAL).replace(hour=0, minute=0, second=0, microsecond=0)
+    end = midnight.astimezone(UTC)
+    start = max((midnight - timedelta(days=1)).astimezone(UTC), story.start)
+    out = sum((_out_of_order(evse, story, start, end) for evse in station.evses), timedelta())
+    share = 1 - out / ((end - start) * len(station.evses))
     return Expected(names.availability(station), "kpiValue", round(share, 6), None)
 
 
