@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -12,7 +13,11 @@ from broker.api import media
 from broker.api.request import Request
 from broker.core.ld_context import LdContext
 
+VARY = "Accept, Accept-Encoding, Link, NGSILD-Tenant, Prefer"
+"""What besides the URL decides an answer: a cache on the way must not mix tenants or contexts."""
 _encode = msgspec.json.encode
+_IN_LINK = "!$'()*,/:;=?@[]|"
+"""What besides letters, digits and `_.-~` stands for itself in the query of a link."""
 
 
 def created(location: str, body: Any = None) -> web.Response:
@@ -53,7 +58,7 @@ def rendered(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Answer bytes that are already in the form of the negotiated media type."""
-    found = {"Content-Type": request.accept, **(headers or {})}
+    found = {"Content-Type": request.accept, "Vary": VARY, **(headers or {})}
     if request.accept != media.LD_JSON and ld_context.link is not None:
         link = media.link_to(ld_context.link)
         found["Link"] = f"{link}, {found['Link']}" if "Link" in found else link
@@ -69,8 +74,11 @@ def _with_context(body: Any, ld_context: LdContext) -> Any:
 def page_links(request: Request, *, limit: int, offset: int, more: bool) -> dict[str, str]:
     """Return the Link header to the pages before and after this one, if there are any.
 
-    Values are written as they came and not percent-encoded, in the order of their names.
+    Values are written in the order of their names and percent-encoded only where they could not
+    stand in a link otherwise.
     """
+    if limit == 0:
+        return {}
     links = []
     if offset > 0:
         links.append(_page_link(request, max(offset - limit, 0), limit, "prev"))
@@ -81,6 +89,6 @@ def page_links(request: Request, *, limit: int, offset: int, more: bool) -> dict
 
 def _page_link(request: Request, offset: int, limit: int, rel: str) -> str:
     params = {**request.params, "limit": str(limit), "offset": str(offset)}
-    query = "&".join(f"{name}={value}" for name, value in sorted(params.items()))
-    path = request.raw.path.rstrip("/")
+    query = "&".join(f"{name}={quote(value, _IN_LINK)}" for name, value in sorted(params.items()))
+    path = request.raw.rel_url.raw_path.rstrip("/")
     return f'<{path}?{query}>;rel="{rel}";type="{request.accept}"'

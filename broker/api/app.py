@@ -125,8 +125,7 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
             counted(response.status, 0.0)
             return response
         headers = raw.headers
-        if "NGSILD-Tenant" in headers:
-            response.headers["NGSILD-Tenant"] = headers["NGSILD-Tenant"]
+        _name_tenant(raw, response)
         if hdrs.ACCEPT_ENCODING in headers:
             _compress(response)
         if cors.origins:
@@ -135,6 +134,13 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
         return response
 
     return handle
+
+
+def _name_tenant(request: web.Request, response: web.StreamResponse) -> None:
+    """Say which tenant was asked for, in every answer (6.3.14)."""
+    tenant = request.headers.get("NGSILD-Tenant")
+    if tenant is not None:
+        response.headers["NGSILD-Tenant"] = tenant
 
 
 def _compress(response: web.StreamResponse) -> None:
@@ -150,7 +156,7 @@ def _compress(response: web.StreamResponse) -> None:
 def _other_methods(allowed: list[str], cors: Cors) -> _Handler:
     allow = ", ".join(allowed)
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    def answer(request: web.Request) -> web.Response:
         if request.method == hdrs.METH_OPTIONS:
             return cors.options(request, allow)
         if request.path.endswith("/entities/") and request.method in {"PUT", "PATCH"}:
@@ -158,6 +164,11 @@ def _other_methods(allowed: list[str], cors: Cors) -> _Handler:
         return problems.http_problem(
             405, "Method not allowed", f"{request.method} is not among {allow}", {"Allow": allow}
         )
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = answer(request)
+        _name_tenant(request, response)
+        return response
 
     return handle
 
@@ -176,4 +187,7 @@ def _document(document: Mapping[str, Any]) -> _Handler:
 
 
 async def _unknown_path(request: web.Request) -> web.StreamResponse:
-    return problems.http_problem(404, "Not found", f"there is nothing at {request.path!r:.200}")
+    detail = f"there is nothing at {request.path!r:.200}"
+    response = problems.http_problem(404, "Not found", detail)
+    _name_tenant(request, response)
+    return response

@@ -165,6 +165,7 @@ def _attributes(
 
 def document_query(request: Request, document: Mapping[str, Any], ld_context: LdContext) -> Asked:
     """Read a query by POST: its document, with the parameters of the page (clause 6.23)."""
+    _check_geometry_property(request)
     params = {**query_document.parameters(document), **request.params}
     selectors = query_document.selectors(document, ld_context)
     return _asked(params, ld_context, request.broker.limits, selectors=selectors)
@@ -188,6 +189,7 @@ def _asked(
     selectors: tuple[EntitySelector, ...] | None,
 ) -> Asked:
     level = selection.join_level(params)
+    limit, offset, count = parameters.page(params, limits)
     asked = Asked(
         query=selection.entity_query(params, ld_context, selectors),
         representation=_representation(params, ld_context),
@@ -197,9 +199,9 @@ def _asked(
         join_level=level,
         contained_by=_contained_by(params, level),
         as_of=_as_of(params, level),
-        limit=parameters.number(params, "limit", limits.default_limit, most=limits.max_limit),
-        offset=parameters.number(params, "offset", 0),
-        count=parameters.flag(params, "count"),
+        limit=limit,
+        offset=offset,
+        count=count,
     )
     selection.check_width(params, asked.query)
     return asked

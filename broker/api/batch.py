@@ -37,7 +37,7 @@ async def upsert_batch(request: Request) -> web.Response:
         keep_newer=_keep_newer(request),
     )
     if result.errors:
-        return _partial(result.created, result)
+        return _partial([*result.created, *result.updated], result)
     return answers.plain(result.created, 201) if result.created else answers.no_content()
 
 
@@ -57,7 +57,7 @@ async def update_batch(request: Request) -> web.Response:
 
 async def merge_batch(request: Request) -> web.Response:
     """POST /entityOperations/merge."""
-    parameters.simplified(request)
+    simplified = parameters.simplified(request)
     observed_at = request.params.get("observedAt")
     items = await _items(request)
     result = await operations.merge_batch(
@@ -66,6 +66,7 @@ async def merge_batch(request: Request) -> web.Response:
         items,
         observed_at=None if observed_at is None else check_timestamp(observed_at, "observedAt"),
         lang=request.params.get("lang"),
+        simplified=simplified,
         keep_newer=_keep_newer(request),
     )
     return _updated(result)
@@ -149,11 +150,12 @@ def _updated(result: BatchResult) -> web.Response:
 
 
 def _partial(success: list[Iri], result: BatchResult) -> web.Response:
+    """Answer 207 with each id that succeeded once, and every error (clause 5.2.16)."""
     errors = [
         {"entityId": entity_id, "error": problems.details(error)}
         for entity_id, error in result.errors
     ]
-    return answers.plain({"success": success, "errors": errors}, status=207)
+    return answers.plain({"success": list(dict.fromkeys(success)), "errors": errors}, status=207)
 
 
 ROUTES = (

@@ -26,7 +26,7 @@ class Cors:
             response.headers["Access-Control-Allow-Origin"] = "*"
         elif origin in self.origins:
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Vary"] = "Origin"
+            response.headers.add("Vary", "Origin")
         else:
             return
         response.headers["Access-Control-Expose-Headers"] = _EXPOSED

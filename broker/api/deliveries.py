@@ -30,7 +30,7 @@ async def explain_subscription(request: Request) -> web.Response:
 async def list_dead_letters(request: Request) -> web.Response:
     """GET /subscriptions/{subscriptionId}/deadLetters."""
     subscription_id = request.uri("subscriptionId")
-    limit, offset, count = parameters.page(request)
+    limit, offset, count = parameters.page(request.params, request.broker.limits)
     page = await operations.list_dead_letters(
         request.broker, request.tenant, subscription_id, limit=limit, offset=offset
     )

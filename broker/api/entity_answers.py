@@ -38,7 +38,7 @@ async def answer_entity(
     if known is not None and asked.join is None:
         tags = parse_tags(known, "If-None-Match")
         if tags is None or tag in tags:
-            return web.Response(status=304, headers={"ETag": tag})
+            return web.Response(status=304, headers={"ETag": tag, "Vary": answers.VARY})
     items = await _items(request, ld_context, asked, [stored])
     if not items[0]:
         raise ResourceNotFound(f"entity {stored.entity['id']} has none of the members asked for")
@@ -118,7 +118,7 @@ def _conformant(request: Request, response: web.Response) -> web.Response:
     """Say which version of the standard an answer conforms to, if that was asked (4.3.6.8)."""
     if request.version is not None:
         major, minor = request.version
-        response.headers["Preference-Applied"] = f"ngsi-ld={major}.{minor}"
+        response.headers.add("Preference-Applied", f"ngsi-ld={major}.{minor}")
         if request.version != NATIVE:
             response.set_status(203)
     return response
@@ -130,10 +130,14 @@ def _features(
     """Answer GeoJSON: its @context in the body, unless the client prefers it in a Link (6.3.6)."""
     if media.prefers(request.raw.headers.get("Prefer", ""), "body") == "json":
         headers = {**headers, "Preference-Applied": "body=json"}
-        return answers.rendered(request, body, ld_context, headers)
+        return _conformant(request, answers.rendered(request, body, ld_context, headers))
     body = with_context(body, ld_context)
     return _conformant(
-        request, web.Response(body=body, headers={"Content-Type": media.GEO_JSON, **headers})
+        request,
+        web.Response(
+            body=body,
+            headers={"Content-Type": media.GEO_JSON, "Vary": answers.VARY, **headers},
+        ),
     )
 
 

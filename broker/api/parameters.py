@@ -11,6 +11,7 @@ from broker.core.identifiers import Iri, check_name, check_uri
 from broker.core.ld_context import LdContext
 from broker.core.query import types as type_language
 from broker.core.query.nodes import TypeNode
+from broker.operations.broker import Limits
 from broker.operations.changes import ANY, Narrowing
 
 PAGE = frozenset({"limit", "offset", "count"})
@@ -65,14 +66,17 @@ def attribute(request: Request, ld_context: LdContext) -> Iri:
     return ld_context.expand(check_name(request.path("attrId"), "attrId"))
 
 
-def page(request: Request) -> tuple[int, int, bool]:
-    """Return `limit`, `offset` and whether `count` is asked for, of any list."""
-    limits = request.broker.limits
-    return (
-        number(request.params, "limit", limits.default_limit, most=limits.max_limit),
-        number(request.params, "offset", 0),
-        flag(request.params, "count"),
-    )
+def page(params: Mapping[str, str], limits: Limits) -> tuple[int, int, bool]:
+    """Return `limit`, `offset` and whether `count` is asked for, of any list.
+
+    Raises:
+        BadRequestData: one is out of bounds, or nothing but a page without entries is asked for.
+    """
+    limit = number(params, "limit", limits.default_limit, most=limits.max_limit)
+    count = flag(params, "count")
+    if limit == 0 and not count:
+        raise BadRequestData("limit: 0 only together with count=true")
+    return limit, number(params, "offset", 0), count
 
 
 def types(params: Mapping[str, str], ld_context: LdContext) -> TypeNode | None:

@@ -27,7 +27,7 @@ def parameters(document: Mapping[str, Any]) -> dict[str, str]:
     """
     if document.get("type") != "Query":
         raise BadRequestData(f"type: expected Query, got {document.get('type')!r:.80}")
-    found: dict[str, str] = {}
+    found = _any_type(document.get("entities"))
     for name, value in document.items():
         if name in {"type", "entities"}:
             continue
@@ -36,6 +36,13 @@ def parameters(document: Mapping[str, Any]) -> dict[str, str]:
             raise BadRequestData(f"{name}: is no member of a Query here")
         found.update(convert(name, value))
     return found
+
+
+def _any_type(entities: Any) -> dict[str, str]:
+    """Say as a parameter what a selector of all types says: local scope (clause 5.2.33)."""
+    listed = entities if isinstance(entities, list) else []
+    everything = any(isinstance(entry, dict) and entry.get("type") == "*" for entry in listed)
+    return {"type": "*"} if everything else {}
 
 
 def temporal_parameters(document: Mapping[str, Any]) -> dict[str, str]:
@@ -78,6 +85,8 @@ def _selector(entry: Any, where: str, ld_context: LdContext) -> EntitySelector:
     if not isinstance(kind, str) or not kind:
         raise BadRequestData(f"{where}.type: expected a type selection, got {kind!r:.80}")
     ids = entry.get("id", [])
+    if ids == [] and "id" in entry:
+        raise BadRequestData(f"{where}.id: expected a URI or an array with at least one, got []")
     ids = ids if isinstance(ids, list) else [ids]
     pattern = entry.get("idPattern")
     if pattern is not None:
@@ -132,6 +141,9 @@ def _geo_query(name: str, value: Any) -> Converted:
             if member == "coordinates"
             else (_text(f"{name}.{member}", one)[f"{name}.{member}"])
         )
+    for member in ("georel", "geometry", "coordinates"):
+        if member not in found:
+            raise BadRequestData(f"{name}.{member}: expected, there is none")
     return found
 
 

@@ -68,7 +68,7 @@ def inline_bytes(
     contained_by: frozenset[Iri],
 ) -> bytes:
     """Return an entity with others inline at its relationships; not kept, as others are in it."""
-    entities = {key: one.stored.entity for key, one in linked.items()}
+    entities = {key: _conformant(one.stored.entity, form) for key, one in linked.items()}
     return _render(
         stored.entity, form, linked=entities, join_level=join_level, contained_by=contained_by
     )
@@ -80,8 +80,7 @@ def linked_bytes(linked: LinkedEntity, form: Form) -> bytes:
 
 
 def _render(entity: ExpandedEntity, form: Form, **linking: Any) -> bytes:
-    if form.version != NATIVE:
-        entity = conform(entity, form.version, form.ld_context.for_types(entity["type"]).compact)
+    entity = _conformant(entity, form)
     if form.accept == media.GEO_JSON:
         name = form.geometry_property or form.ld_context.expand("location")
         feature = geojson.feature(
@@ -94,6 +93,13 @@ def _render(entity: ExpandedEntity, form: Form, **linking: Any) -> bytes:
     if form.accept == media.LD_JSON:
         return _encode({**document, "@context": form.ld_context.source})
     return _encode(document)
+
+
+def _conformant(entity: ExpandedEntity, form: Form) -> ExpandedEntity:
+    """Return an entity with nothing in it that the client's version does not know (4.3.6.8)."""
+    if form.version == NATIVE:
+        return entity
+    return conform(entity, form.version, form.ld_context.for_types(entity["type"]).compact)
 
 
 def array(items: Iterable[bytes]) -> bytes:

@@ -65,7 +65,7 @@ class Request:
         self.accept = chosen
         prefer = headers.get("Prefer")
         version = None if prefer is None else media.prefers(prefer, "ngsi-ld")
-        self.version: Version | None = None if version is None else parse_version(version)
+        self.version: Version | None = None if version is None else _version(version)
         self.params = read(raw.rel_url.raw_query_string, taken)
 
     @property
@@ -96,11 +96,15 @@ class Request:
         """Return the decoded body.
 
         Raises:
-            InvalidRequest: it is not JSON (clause 5.5.4).
+            InvalidRequest: it is not JSON (clause 5.5.4), or not packed as it says.
             Refused: 413, it is larger than is taken here.
         """
         try:
             content = await self.raw.read()
+        except web.RequestPayloadError as error:
+            encoding = self.raw.headers.get("Content-Encoding", "none")
+            detail = f"the body did not come whole; Content-Encoding: {encoding:.80}"
+            raise InvalidRequest(detail) from error
         except web.HTTPRequestEntityTooLarge as error:
             detail = f"the body has more than {self.raw.client_max_size} bytes"
             raise media.Refused(http_problem(413, "Content too large", detail)) from error
@@ -154,6 +158,14 @@ class Request:
 
 
 _WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
+
+
+def _version(text: str) -> Version | None:
+    """Return a preferred version; what is none is passed over, as RFC 7240 has it (section 2)."""
+    try:
+        return parse_version(text)
+    except InvalidRequest:
+        return None
 
 
 @lru_cache(maxsize=4096)

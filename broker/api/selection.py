@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from broker.api import parameters
+from broker.core.attribute import RESERVED_IRIS
 from broker.core.errors import BadRequestData
 from broker.core.identifiers import Iri, check_uri
 from broker.core.ld_context import LdContext
-from broker.core.query import geo, ordering, patterns, q, scope
+from broker.core.query import collation, geo, ordering, patterns, q, scope
 from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.core.query.nodes import GeoQuery, OrderBy, QNode, TypeIs, TypeNode
 
@@ -39,6 +40,7 @@ def entity_query(
     if selectors is None:
         selectors = _selectors(params, ld_context)
     selected = scoped(ld_context, selectors)
+    _check_distributed(params, selected)
     return EntityQuery(
         selectors=selectors,
         attrs=frozenset(selected.expand(name) for name in parameters.listed(params, "attrs")),
@@ -59,7 +61,7 @@ def check_width(params: Mapping[str, str], asked: EntityQuery) -> None:
         return
     wide = (
         not any(selector.types is not None for selector in asked.selectors)
-        and not asked.attrs
+        and asked.attrs <= RESERVED_IRIS
         and asked.geo is None
         and (asked.q is None or not q.attributes(asked.q))
     )
@@ -119,6 +121,15 @@ def _named(node: TypeNode) -> Iterator[Iri]:
         yield from _named(operand)
 
 
+def _check_distributed(params: Mapping[str, str], ld_context: LdContext) -> None:
+    """Check what is for other context sources, of which there are none here yet (5.7.2.4)."""
+    if "csf" in params:
+        q.parse(params["csf"], ld_context.expand, where="csf")
+    for name in ("entityMap", "splitEntities"):
+        if name in params:
+            parameters.flag(params, name)
+
+
 def _selectors(params: Mapping[str, str], ld_context: LdContext) -> tuple[EntitySelector, ...]:
     types = parameters.types(params, ld_context)
     ids = tuple(check_uri(part.strip(), "id") for part in parameters.listed(params, "id"))
@@ -131,12 +142,14 @@ def _selectors(params: Mapping[str, str], ld_context: LdContext) -> tuple[Entity
 
 
 def _order(params: Mapping[str, str], ld_context: LdContext) -> tuple[OrderBy, ...]:
-    if "orderBy" not in params:
-        return ()
     origin = None
     if "orderFrom" in params:
         kind = params.get("orderGeometry", "Point")
         origin = geo.parse_geometry(kind, params["orderFrom"], "orderFrom")
+    if "collation" in params:
+        collation.check(params["collation"])
+    if "orderBy" not in params:
+        return ()
     return ordering.parse(
         params["orderBy"],
         ld_context.expand,

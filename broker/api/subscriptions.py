@@ -21,7 +21,7 @@ async def create_subscription(request: Request) -> web.Response:
 
 async def query_subscriptions(request: Request) -> web.Response:
     """GET /subscriptions."""
-    limit, offset, count = parameters.page(request)
+    limit, offset, count = parameters.page(request.params, request.broker.limits)
     sys_attrs = _sys_attrs(request)
     ld_context = await request.ld_context()
     page = await operations.query_subscriptions(

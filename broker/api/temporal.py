@@ -53,8 +53,11 @@ async def retrieve_temporal(request: Request) -> web.Response:
     page = await operations.retrieve_temporal(
         request.broker, request.tenant, entity_id, asked.selection
     )
-    document = evolution_forms.render(page.evolutions[0], ld_context, asked.form)
-    if not document:
+    evolution = page.evolutions[0]
+    document = evolution_forms.render(evolution, ld_context, asked.form)
+    shown = asked.form.projection
+    has_none = shown is not None and shown.attrs is not None and not evolution["attributes"]
+    if has_none or not document:
         raise ResourceNotFound(f"the history of {entity_id} has none of the members asked for")
     response = answers.document(request, document, ld_context)
     return _cut(response, page, asked)

@@ -126,12 +126,14 @@ def _asked(
         selected, pick=params.get("pick"), omit=params.get("omit"), attrs=params.get("attrs")
     )
     form = _form(params, shown)
+    limit, offset, count = parameters.page(params, limits)
     return Asked(
         query=found,
         selection=TemporalSelection(
             window=_window(params, aggregated=form.style == "aggregatedValues"),
             attributes=_attributes(shown),
             omitted=_omitted(shown),
+            scopes=shown is None or shown.shows("scope"),
             dataset_ids=parameters.dataset_ids(params),
             instances=parameters.number(
                 params,
@@ -142,9 +144,9 @@ def _asked(
             ),
         ),
         form=form,
-        limit=parameters.number(params, "limit", limits.default_limit, most=limits.max_limit),
-        offset=parameters.number(params, "offset", 0),
-        count=parameters.flag(params, "count"),
+        limit=limit,
+        offset=offset,
+        count=count,
     )
 
 
@@ -181,7 +183,7 @@ def _attributes(shown: projection.Projection | None) -> frozenset[Iri] | None:
     """Return the attributes that are wanted; None is all."""
     if shown is None or (shown.attrs is None and shown.pick is None):
         return None
-    return shown.attrs or _names(shown.pick or ()) or None
+    return _names(shown.pick or ()) if shown.attrs is None else shown.attrs
 
 
 def _omitted(shown: projection.Projection | None) -> frozenset[Iri]:

@@ -17,6 +17,7 @@ from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL, Iri, check_u
 from broker.core.ld_context import CORE
 from broker.core.members import PROOF_TABLE, TABLES, UNTYPED_TABLE, Table, is_text
 from broker.core.reader import Reader
+from broker.core.vocabulary import name_error
 
 Instance = dict[str, Any]
 """One instance of an attribute, in the shape given in `core.entity`."""
@@ -28,6 +29,7 @@ class Bare(NamedTuple):
     value: Any
     reader: Reader
     where: str
+    depth: int = 0
 
 
 Instances = dict[str, Instance | Bare | None]
@@ -56,13 +58,14 @@ def read_attribute(reader: Reader, iri: Iri, value: Any, where: str, depth: int 
         return {key: read_instance(reader, iri, value, where, depth)}
     if type(value) is list and are_instances(value):
         return _read_array(reader, iri, value, where, depth)
-    return {DEFAULT_INSTANCE: read_bare(reader, value, where)}
+    return {DEFAULT_INSTANCE: read_bare(reader, value, where, depth)}
 
 
 def read_fragment(reader: Reader, iri: Iri, value: Any, where: str) -> Instances:
     """Read the attribute fragment of an operation on one attribute (clauses 5.6.4, 5.6.19).
 
-    There is no bare value here: an object without type and value has sub-attributes.
+    There is no bare value here but a geometry (4.7.3): an object without type and value has
+    sub-attributes.
 
     Raises:
         BadRequestData: see `read_attribute`.
@@ -77,6 +80,9 @@ def read_fragment(reader: Reader, iri: Iri, value: Any, where: str) -> Instances
         key = dataset_key(document.get("datasetId", DEFAULT_INSTANCE), path)
         if key in instances:
             raise BadRequestData(f"{path}.datasetId: {key} is there twice")
+        if is_geometry(document):
+            instances[key] = settle_value(document, path)
+            continue
         table = _infer(reader, document, path)
         if table is None:
             instances[key] = _read_members(reader, UNTYPED_TABLE, document, path, 0)
@@ -88,7 +94,7 @@ def read_fragment(reader: Reader, iri: Iri, value: Any, where: str) -> Instances
     return instances
 
 
-def read_bare(reader: Reader, value: Any, where: str) -> Instance | Bare | None:
+def read_bare(reader: Reader, value: Any, where: str, depth: int = 0) -> Instance | Bare | None:
     """Read a value that stands for a whole attribute (clauses 4.5.2.3, 4.5.4).
 
     Raises:
@@ -104,7 +110,7 @@ def read_bare(reader: Reader, value: Any, where: str) -> Instance | Bare | None:
         raise BadRequestData(f"{where}: expected an attribute, got null")
     if reader.whole:
         return settle_value(value, where)
-    return Bare(value, reader, where)
+    return Bare(value, reader, where, depth)
 
 
 def read_simplified(reader: Reader, value: Any, where: str) -> Instances:
@@ -162,6 +168,34 @@ def take_as(bare: Bare, kind: str, lang: str | None) -> Instance:
         value = {lang or DEFAULT_INSTANCE: value}
     read = table.members[table.value]
     return {"type": kind, table.value: read(bare.reader, value, bare.where) if read else value}
+
+
+def take_as_members(bare: Bare, present: Mapping[Iri, Any]) -> Instance | None:
+    """Take a bare object as members of an instance, if that is what it can only be (5.5.12).
+
+    It is where it names a sub-attribute that the instance has, or gives one with its type;
+    otherwise it is a value, and the answer is None.
+
+    Args:
+        present: the sub-attributes of the instance that it is to be merged into.
+
+    Raises:
+        BadRequestData: one of the members cannot be read.
+    """
+    reader, document = bare.reader, bare.value
+    if type(document) is not dict or not document:
+        return None
+    typed = any(type(item) is dict and _kind(item) in TABLES for item in document.values())
+    if not typed and not (present and any(_is_name_of(reader, key, present) for key in document)):
+        return None
+    return _read_members(reader, UNTYPED_TABLE, document, bare.where, bare.depth)
+
+
+def _is_name_of(reader: Reader, key: str, attributes: Mapping[Iri, Any]) -> bool:
+    try:
+        return name_error(key) is None and reader.expand(key) in attributes
+    except BadRequestData:  # a keyword such as `id`, which has no IRI
+        return False
 
 
 def dataset_key(dataset_id: Any, where: str) -> str:
@@ -232,7 +266,7 @@ def read_instance(
             if "datasetId" not in document and (
                 reader.whole or not vocabulary.INSTANCE_MEMBERS & document.keys()
             ):
-                return read_bare(reader, document, where)
+                return read_bare(reader, document, where, depth)
             table = UNTYPED_TABLE
     if iri == _PROOF_IRI:
         table = _proof_table(table, where)

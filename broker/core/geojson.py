@@ -23,14 +23,22 @@ def feature(
     geometry_property: Iri = LOCATION,
     linked: Mapping[Iri, ExpandedEntity] | None = None,
     join_level: int = 1,
+    contained_by: frozenset[Iri] = frozenset(),
 ) -> dict[str, Any] | None:
     """Render an entity as a GeoJSON Feature without `@context`; None when nothing is left of it.
 
     Args:
         geometry_property: the GeoProperty that becomes the feature's geometry.
-        linked: see `representations.render`.
+        linked: see `representations.render`, also for what follows.
     """
-    properties = render(entity, ld_context, representation, linked=linked, join_level=join_level)
+    properties = render(
+        entity,
+        ld_context,
+        representation,
+        linked=linked,
+        join_level=join_level,
+        contained_by=contained_by,
+    )
     if properties is None:
         return None
     found: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from broker.core.attribute import Bare, Instance, Instances, take_as
+from broker.core.attribute import Bare, Instance, Instances, take_as, take_as_members
 from broker.core.errors import BadRequestData
 from broker.core.identifiers import NGSI_LD_NULL, Iri
 from broker.core.instances import check_members, complete, put
@@ -94,7 +94,7 @@ def _merge_instance(
     target: Instance, patch: Instance | Bare, name: str, merging: Merging
 ) -> Instance | None:
     kind = target["type"]
-    patch = _patch_for(kind, patch, name, merging.lang)
+    patch = _patch_for(target, patch, name, merging)
     merged = target.copy()
     if patch.get("type", kind) != kind:
         if merging.keeps_kinds:
@@ -123,10 +123,14 @@ def _merge_member(merged: Instance, member: str, patch: Any) -> Any:
     return merge_value(merged.get(member), patch)
 
 
-def _patch_for(kind: str, patch: Instance | Bare, name: str, lang: str | None) -> Instance:
+def _patch_for(target: Instance, patch: Instance | Bare, name: str, merging: Merging) -> Instance:
     """Read a patch that says nothing of its kind as one for the kind (clause 5.6.17.4)."""
+    kind, lang = target["type"], merging.lang
     if isinstance(patch, Bare):
-        return take_as(patch, kind, lang)
+        # A simplified value is nothing but a value; a concise one may be members without it.
+        present = target.get("attributes", {})
+        members = None if merging.keeps_kinds else take_as_members(patch, present)
+        return take_as(patch, kind, lang) if members is None else members
     sent = patch.get("type")
     if sent is None:
         check_members(patch, kind, name)

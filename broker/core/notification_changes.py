@@ -10,20 +10,9 @@ from broker.core.identifiers import DEFAULT_INSTANCE, NGSI_LD_NULL, ExpandedEnti
 from broker.core.notification_form import NotificationForm
 from broker.core.representations import Representation, render
 from broker.core.subscription import GEO_JSON
+from broker.core.vocabulary import KINDS, VALUE_MEMBERS
 
-_VALUE_MEMBERS: Final = {
-    "Property": "value",
-    "GeoProperty": "value",
-    "Relationship": "object",
-    "LanguageProperty": "languageMap",
-    "VocabProperty": "vocab",
-    "JsonProperty": "json",
-    "ListProperty": "valueList",
-    "ListRelationship": "objectList",
-}
-_PREVIOUS: Final = {
-    member: f"previous{member[0].upper()}{member[1:]}" for member in _VALUE_MEMBERS.values()
-}
+_PREVIOUS: Final = {kind.value: kind.previous for kind in KINDS.values()}
 
 
 def members_of(document: dict[str, Any], form: NotificationForm) -> dict[str, Any]:
@@ -144,8 +133,8 @@ def _null(
         more["deletedAt"] = at
     value = {DEFAULT_INSTANCE: NGSI_LD_NULL} if kind == "LanguageProperty" else NGSI_LD_NULL
     if form.representation.format == "concise":
-        return {_VALUE_MEMBERS[kind]: value, **more}
-    return {"type": kind, _VALUE_MEMBERS[kind]: value, **more}
+        return {VALUE_MEMBERS[kind]: value, **more}
+    return {"type": kind, VALUE_MEMBERS[kind]: value, **more}
 
 
 def _previous(

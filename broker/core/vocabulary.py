@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -60,6 +61,9 @@ KINDS: Final = MappingProxyType(
         )
     }
 )
+
+VALUE_MEMBERS: Final[Mapping[str, str]] = {kind.name: kind.value for kind in KINDS.values()}
+"""Where an instance of each kind keeps its value or object."""
 
 VALUE_KINDS: Final = MappingProxyType(
     {kind.value: kind.name for kind in KINDS.values() if kind.name != "GeoProperty"}

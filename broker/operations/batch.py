@@ -115,15 +115,16 @@ async def merge_batch(
     *,
     observed_at: str | None = None,
     lang: str | None = None,
+    simplified: bool = False,
     keep_newer: bool = False,
 ) -> BatchResult:
-    """Merge fragments into entities that are there (clause 5.6.20)."""
+    """Merge fragments into entities that are there (clause 5.6.20); see `entities.merge_entity`."""
     now = broker.now()
     return await _run(
         broker,
         tenant,
         items,
-        _part,
+        _simplified_part if simplified else _part,
         lambda key, fragment: existing(
             key, merging(fragment, now, observed_at=observed_at, lang=lang)
         ),
@@ -188,7 +189,14 @@ def _whole(document: dict[str, Any], ld_context: LdContext) -> Fragment:
 
 
 def _part(document: dict[str, Any], ld_context: LdContext) -> Fragment:
-    fragment = documents.expand_fragment(document, ld_context)
+    return _with_id(documents.expand_fragment(document, ld_context))
+
+
+def _simplified_part(document: dict[str, Any], ld_context: LdContext) -> Fragment:
+    return _with_id(documents.expand_simplified(document, ld_context, whole=False))
+
+
+def _with_id(fragment: Fragment) -> Fragment:
     if "id" not in fragment:
         raise BadRequestData("id: expected a URI, there is none")
     return fragment

@@ -149,14 +149,12 @@ async def delete_attr(
 ) -> None:
     """Delete an attribute's default instance, the one of a datasetId, or all (clause 5.6.5).
 
+    With `delete_all` a datasetId says nothing more.
     Of an entity that is history only, the history says from then on that it was deleted.
 
     Raises:
         ResourceNotFound: there is no such entity, attribute or instance.
-        BadRequestData: both a datasetId and all are asked for.
     """
-    if dataset_id is not None and delete_all:
-        raise BadRequestData("datasetId: not together with deleteAll=true")
     change = deleting_attribute(
         attribute, broker.now(), dataset_id=dataset_id, delete_all=delete_all
     )

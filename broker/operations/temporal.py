@@ -13,7 +13,7 @@ from broker.core.evolution import Evolution, PastInstance
 from broker.core.identifiers import Iri, Tenant
 from broker.core.instances import stamped
 from broker.core.ld_context import LdContext
-from broker.core.query.entity_query import EntityQuery
+from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.operations.broker import Broker
 from broker.store.temporal import EvolutionPage, TemporalSelection
 
@@ -125,15 +125,18 @@ async def retrieve_temporal(
     """Return the evolution of an entity (clause 5.7.3).
 
     Raises:
-        ResourceNotFound: the entity has no history, or nothing of what is selected.
+        ResourceNotFound: the entity has no history, or none in the window of time.
     """
     page = await broker.temporal.evolution(tenant, entity_id, selection)
     if not page.evolutions:
         raise ResourceNotFound(f"there is no history of an entity {entity_id}")
     evolution = page.evolutions[0]
-    narrowed = selection.attributes is not None or selection.window.relation is not None
-    if narrowed and not evolution["attributes"] and "scope" not in evolution:
-        raise ResourceNotFound(f"the history of {entity_id} has nothing of what is asked for")
+    if selection.window.relation is None or evolution["attributes"] or "scope" in evolution:
+        return page
+    # Where members such as `id` alone are wanted, no instance was looked for until now.
+    query = EntityQuery(selectors=(EntitySelector(ids=(entity_id,)),))
+    if not await broker.temporal.count_evolutions(tenant, query, selection):
+        raise ResourceNotFound(f"the history of {entity_id} has nothing in this time")
     return page
 
 

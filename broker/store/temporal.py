@@ -28,6 +28,7 @@ class TemporalSelection:
         window: the time, lastN, and the aggregation that is asked for instead of instances.
         attributes: only these; None is all.
         omitted: all but these.
+        scopes: whether the scopes are wanted too.
         dataset_ids: only instances of these datasets, `@none` for the default one; None is all.
         instances: how many may be served of each series of an answer.
     """
@@ -35,6 +36,7 @@ class TemporalSelection:
     window: TemporalQuery
     attributes: frozenset[Iri] | None = None
     omitted: frozenset[Iri] = frozenset()
+    scopes: bool = True
     dataset_ids: frozenset[str] | None = None
     instances: int = 15
 

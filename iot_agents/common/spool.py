@@ -65,6 +65,7 @@ MIGRATIONS = (
     DROP INDEX command_by_handle;
     CREATE INDEX command_by_address ON command (address, seq)
     """,
+    "ALTER TABLE command ADD COLUMN alone INTEGER NOT NULL DEFAULT 0",
 )
 
 

@@ -1,4 +1,4 @@
-"""What stands in the demonstration city: parking bays, charging stations and soil probes.
+"""What stands in the demonstration city: parking bays, charging stations, probes and meters.
 
 The town is nameless and its devices are invented; the layout only follows a real kind of place, the
 centre of a mid-sized French town with its market square, its station and its riverside.
@@ -111,6 +111,17 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """The water meter of a garden; `index` is what it stood at when the story begins, in litres."""
+
+    garden: str
+    dev_eui: str
+    longitude: float
+    latitude: float
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class City:
     """All that the demonstration replays."""
 
@@ -118,6 +129,7 @@ class City:
     bays: tuple[Bay, ...]
     stations: tuple[Station, ...]
     probes: tuple[Probe, ...]
+    meters: tuple[Meter, ...]
 
 
 _GROUPS: Final = (
@@ -145,7 +157,13 @@ def build_city() -> City:
         for place, group in enumerate(_GROUPS)
         for number in range(1, _BAYS_PER_GROUP + 1)
     )
-    return City(_GROUPS, bays, stations, tuple(_probe(index) for index in range(_PROBES)))
+    return City(
+        _GROUPS,
+        bays,
+        stations,
+        tuple(_probe(index) for index in range(_PROBES)),
+        tuple(_meter(index) for index in range(len(_GARDENS))),
+    )
 
 
 def _station(group: Group, place: int, index: int) -> Station:
@@ -187,6 +205,13 @@ def _probe(index: int) -> Probe:
         _east(longitude, 12.0 * (rank % 3)),
         _north(latitude, 15.0 * (rank // 3)),
         0.7 + 0.12 * rank,
+    )
+
+
+def _meter(index: int) -> Meter:
+    garden, longitude, latitude = _GARDENS[index]
+    return Meter(
+        garden, f"02d400000000{index + 1:04x}", longitude, latitude, 310_000 + 41_500 * index
     )
 
 

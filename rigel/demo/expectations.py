@@ -11,14 +11,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from broker.client import Client
 from broker.core.timestamps import format_timestamp
 from rigel.demo import frames, names
-from rigel.demo.city import TIME_ZONE, Bay, City, Probe
+from rigel.demo.city import TIME_ZONE, Bay, City, Evse, Meter, Probe, Station
 from rigel.demo.facts import again
 from rigel.demo.story import EvseChange, Story, Uplink
 
@@ -59,17 +60,19 @@ class Expected:
 def expectations(city: City, story: Story) -> Sequence[Expected]:
     """Return what follows from the last that every device and charging point said."""
     last_frames: dict[str, Uplink] = {}
-    last_changes: dict[tuple[str, str], EvseChange] = {}
+    last_changes: dict[Evse, EvseChange] = {}
     for event in story.events:
         if isinstance(event, Uplink):
             last_frames[event.dev_eui] = event
         else:
-            last_changes[event.evse.location_id, event.evse.uid] = event
+            last_changes[event.evse] = event
     return [
         *(_of_bay(bay, last_frames[bay.dev_eui]) for bay in city.bays),
         *(_of_probe(probe, last_frames[probe.dev_eui]) for probe in city.probes),
         *_of_stations(city, last_changes, story.start),
         *_of_rotations(city, story),
+        *(_of_availability(station, story) for station in city.stations),
+        *(found for meter in city.meters for found in _of_meter(meter, story)),
     ]
 
 
@@ -113,6 +116,43 @@ def _of_rotations(city: City, story: Story) -> Iterator[Expected]:
         yield Expected(names.rotations(group), "runningValue", days[today], None)
 
 
+def _of_availability(station: Station, story: Story) -> Expected:
+    """Return the share of the last day that is over in which a station's points were in order."""
+    midnight = story.end.astimezone(_LOCAL).replace(hour=0, minute=0, second=0, microsecond=0)
+    end = midnight.astimezone(UTC)
+    start = max((midnight - timedelta(days=1)).astimezone(UTC), story.start)
+    out = sum((_out_of_order(evse, story, start, end) for evse in station.evses), timedelta())
+    share = 1 - out / ((end - start) * len(station.evses))
+    return Expected(names.availability(station), "kpiValue", round(share, 6), None)
+
+
+def _out_of_order(evse: Evse, story: Story, start: datetime, end: datetime) -> timedelta:
+    own = [e for e in story.events if isinstance(e, EvseChange) and e.evse == evse]
+    ends = [*(change.at for change in own), story.end][1:]
+    return sum(
+        (
+            max(min(until, end) - max(change.at, start), timedelta())
+            for change, until in zip(own, ends, strict=True)
+            if change.status == "OUTOFORDER"
+        ),
+        timedelta(),
+    )
+
+
+def _of_meter(meter: Meter, story: Story) -> Iterator[Expected]:
+    """Yield a meter's last index, and what it counted on the last day and on the present one."""
+    own = [e for e in story.events if isinstance(e, Uplink) and e.dev_eui == meter.dev_eui]
+    index = [frames.litres_of(frame.payload) for frame in own]
+    yield Expected(names.water_meter(meter), "waterConsumption", index[-1], own[-1].at)
+    days: Counter[date] = Counter()
+    for frame, (before, after) in zip(own[1:], pairwise(index), strict=True):
+        days[frame.at.astimezone(_LOCAL).date()] += after - before
+    today = story.end.astimezone(_LOCAL).date()
+    use = names.water_use(meter)
+    yield Expected(use, "kpiValue", days[today - timedelta(days=1)], None)
+    yield Expected(use, "runningValue", days[today], None)
+
+
 def _same(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, float) and isinstance(found, int | float):
         return math.isclose(found, wanted, rel_tol=1e-9)
@@ -130,12 +170,12 @@ def _of_probe(probe: Probe, last: Uplink) -> Expected:
 
 
 def _of_stations(
-    city: City, last: Mapping[tuple[str, str], EvseChange], start: datetime
+    city: City, last: Mapping[Evse, EvseChange], start: datetime
 ) -> Iterator[Expected]:
     for station in city.stations:
         free = 0
         for evse in station.evses:
-            change = last.get((evse.location_id, evse.uid))
+            change = last.get(evse)
             status = "AVAILABLE" if change is None else change.status
             free += status == "AVAILABLE"
             at = start if change is None else change.at

@@ -4,15 +4,20 @@ Bosch TPS110: port 1 carries the state of the bay in bit 0, port 2 the state and
 a signed byte, port 3 (after a reset) three debug codes, the firmware, the cause and the state.
 Decentlab DL-TRS21: version, serial number, flags, then per flag the water potential with the soil
 temperature, and the voltage of the battery; big-endian words throughout.
+Axioma Qalcosonic W1: port 100, layout, the meter's clock in UTC, status and index in litres, all
+little-endian; the log of past hours that a meter adds is left out.
 """
 
 from __future__ import annotations
 
 import struct
+from datetime import datetime
 
 _STARTUP_PORT = 3
 _TPS110_FIRMWARE = (0, 29, 2)
 _TPS110_POWER_ON = 2
+_W1_PORT = 100
+_W1_LAYOUT = 1
 _TRS21_VERSION = 2
 _TRS21_ALL_SENSORS = 0b11
 
@@ -53,6 +58,17 @@ def soil(serial: int, *, tension: float, celsius: float, volts: float) -> tuple[
         round(celsius * 10) + 0x8000,
         round(volts * 1000),
     )
+
+
+def water_index(litres: int, at: datetime) -> tuple[int, bytes]:
+    """Return port and payload of a Qalcosonic W1 with nothing to report but its index."""
+    return _W1_PORT, struct.pack("<BIBI", _W1_LAYOUT, int(at.timestamp()), 0, litres)
+
+
+def litres_of(payload: bytes) -> int:
+    """Return the index that a Qalcosonic W1's frame tells, in litres."""
+    litres: int = struct.unpack_from("<I", payload, 6)[0]
+    return litres
 
 
 def says_occupied(f_port: int, payload: bytes) -> bool:

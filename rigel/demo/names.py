@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rigel.demo.city import COUNTRY, PARTY, Bay, Evse, Group, Probe, Station
+from rigel.demo.city import COUNTRY, PARTY, Bay, Evse, Group, Meter, Probe, Station
 
 PARKING_SITE: Final = "urn:ngsi-ld:OnStreetParking:centre"
 
@@ -24,6 +24,21 @@ def rotations(group: Group) -> str:
     return f"urn:ngsi-ld:KeyPerformanceIndicator:parking-rotations:ParkingGroup:{group.key}"
 
 
+def availability(station: Station) -> str:
+    """Return the id of the indicator that tells how long a station's points were in service."""
+    return f"urn:ngsi-ld:KeyPerformanceIndicator:charging-availability:{_short_station(station)}"
+
+
+def water_use(meter: Meter) -> str:
+    """Return the id of the indicator that tells what a meter counted in a day."""
+    return f"urn:ngsi-ld:KeyPerformanceIndicator:water-use:WaterConsumptionObserved:{meter.garden}"
+
+
+def water_meter(meter: Meter) -> str:
+    """Return the id of what a meter reads."""
+    return f"urn:ngsi-ld:WaterConsumptionObserved:{meter.garden}"
+
+
 def greenspace_record(probe: Probe) -> str:
     """Return the id of what a probe records."""
     return f"urn:ngsi-ld:GreenspaceRecord:{probe.key}"
@@ -36,7 +51,7 @@ def garden(probe: Probe) -> str:
 
 def charging_station(station: Station) -> str:
     """Return the id the OCPI agent gives to a Location."""
-    return f"urn:ngsi-ld:EVChargingStation:{COUNTRY}-{PARTY}-{station.location_id}"
+    return f"urn:ngsi-ld:{_short_station(station)}"
 
 
 def charging_point(evse: Evse) -> str:
@@ -47,3 +62,7 @@ def charging_point(evse: Evse) -> str:
 def type_of(entity_id: str) -> str:
     """Return the entity type, which all ids here carry."""
     return entity_id.split(":")[2]
+
+
+def _short_station(station: Station) -> str:
+    return f"EVChargingStation:{COUNTRY}-{PARTY}-{station.location_id}"

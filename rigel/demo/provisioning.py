@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import ClientSession, ClientTimeout
 
 from rigel.demo import names
-from rigel.demo.city import Bay, City, Probe
+from rigel.demo.city import Bay, City, Meter, Probe
 
 _HEADERS: Final = {"fiware-service": "", "fiware-servicepath": "/"}
 _TIMEOUT: Final = ClientTimeout(total=30.0)
@@ -24,7 +24,11 @@ async def provision(city: City, http: ClientSession, agents_url: str) -> None:
     Raises:
         NotProvisioned: with the reason.
     """
-    devices = [*map(parking_sensor, city.bays), *map(soil_probe, city.probes)]
+    devices = [
+        *map(parking_sensor, city.bays),
+        *map(soil_probe, city.probes),
+        *map(water_meter, city.meters),
+    ]
     async with http.post(
         agents_url + "/iot/devices", json={"devices": devices}, headers=_HEADERS, timeout=_TIMEOUT
     ) as answer:
@@ -57,6 +61,18 @@ def soil_probe(probe: Probe) -> Mapping[str, Any]:
         "static_attributes": [
             _static("location", "geo:json", _point(probe.longitude, probe.latitude)),
             _static("refGreenspace", "Relationship", names.garden(probe)),
+        ],
+    }
+
+
+def water_meter(meter: Meter) -> Mapping[str, Any]:
+    """Return the device that counts the water of a garden."""
+    return {
+        "device_id": meter.dev_eui,
+        "entity_type": "WaterConsumptionObserved",
+        "entity_name": names.water_meter(meter),
+        "static_attributes": [
+            _static("location", "geo:json", _point(meter.longitude, meter.latitude))
         ],
     }
 

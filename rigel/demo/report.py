@@ -20,6 +20,8 @@ from rigel.demo.story import Story
 from rigel.up import Running, addresses
 
 _LOCAL: Final = ZoneInfo(TIME_ZONE)
+_UNITS: Final = {"MIN": " min", "LTR": " l"}
+_LARGE: Final = 1000
 _ALERTS_SHOWN: Final = 5
 _FAULTS_SHOWN: Final = 20
 
@@ -151,8 +153,8 @@ def _indicators(indicators: Sequence[Mapping[str, Any]]) -> Table:
 
 def _measured(indicator: Mapping[str, Any], attribute: str) -> str:
     value = _value(indicator, attribute)
-    unit = {"MIN": " min"}.get(indicator.get(attribute, {}).get("unitCode", ""), "")
-    return "" if value is None else f"{value:.4g}{unit}"
+    unit = _UNITS.get(indicator.get(attribute, {}).get("unitCode", ""), "")
+    return "" if value is None else f"{value:{'.4g' if value < _LARGE else '.0f'}}{unit}"
 
 
 def _value(entity: Mapping[str, Any], attribute: str) -> Any:

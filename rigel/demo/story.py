@@ -15,17 +15,21 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from rigel.demo import frames
-from rigel.demo.city import TIME_ZONE, Bay, City, Evse, Probe
+from rigel.demo.city import TIME_ZONE, Bay, City, Evse, Meter, Probe
 from rigel.demo.rhythms import RHYTHMS
 
 PARKING_SENSOR: Final = "tps110"
 SOIL_PROBE: Final = "dl-trs21"
+WATER_METER: Final = "qalcosonic-w1"
 _LOCAL: Final = ZoneInfo(TIME_ZONE)
+_METER_INTERVAL: Final = timedelta(hours=1)
 _PROBE_INTERVAL: Final = timedelta(hours=2)
 _HEARTBEAT_HOUR: Final = 4
 _ELECTRIC_SHARE: Final = 0.93
 _MEDIAN_CHARGE: Final = 80.0
+_BREAKS: Final = 0.2
 _WATERING_HOUR: Final = 5
+_WATERED_LITRES: Final = 900
 _WET: Final = 8.0
 _DRIEST: Final = 160.0
 
@@ -103,10 +107,14 @@ def tell(city: City, start: datetime, length: timedelta, *, seed: int) -> Story:
         stays += own
         events += _numbered(bay.dev_eui, PARKING_SENSOR, _bay_frames(own, bay, start, end, random))
         if bay.evse is not None:
-            events += _charging(own, bay.evse, end, random)
+            used = _charging(own, bay.evse, end, random)
+            events += _interrupted(used, bay.evse, start, end, seed)
     for probe in city.probes:
         random = _random_of(probe.dev_eui, seed)
         events += _numbered(probe.dev_eui, SOIL_PROBE, _probe_frames(probe, start, end, random))
+    for meter in city.meters:
+        random = _random_of(meter.dev_eui, seed)
+        events += _numbered(meter.dev_eui, WATER_METER, _meter_frames(meter, start, end, random))
     events.sort(key=_when)
     return Story(start, end, tuple(events), tuple(stays))
 
@@ -177,6 +185,42 @@ def _charging(stays: list[Stay], evse: Evse, end: datetime, random: Random) -> I
         full = min(_second(plugged + timedelta(minutes=minutes)), unplugged)
         if full < end - timedelta(minutes=1):
             yield EvseChange(full, evse, "AVAILABLE")
+
+
+def _interrupted(
+    changes: Iterable[EvseChange], evse: Evse, start: datetime, end: datetime, seed: int
+) -> Iterator[EvseChange]:
+    """Let some charging points be out of order for some hours, in which nothing else happens."""
+    random = _random_of(f"{evse.location_id} {evse.uid}", seed)
+    if random.random() >= _BREAKS:
+        yield from changes
+        return
+    breaks = _second(start + random.uniform(0.1, 0.9) * (end - start))
+    works = min(_second(breaks + timedelta(hours=random.uniform(2.0, 20.0))), end)
+    told = [change for change in changes if not breaks <= change.at <= works]
+    told.append(EvseChange(breaks, evse, "OUTOFORDER"))
+    if works < end:
+        told.append(EvseChange(works, evse, "AVAILABLE"))
+    told.sort(key=_when)
+    status = "AVAILABLE"
+    for change in told:
+        if change.status != status:
+            yield change
+        status = change.status
+
+
+def _meter_frames(meter: Meter, start: datetime, end: datetime, random: Random) -> Iterator[_Frame]:
+    litres = meter.index
+    at = _second(start + timedelta(seconds=random.randrange(3600)))
+    while at < end:
+        waters = (at - start).days % 2 and 0.0 <= _hour(at) - _WATERING_HOUR < 2.0  # noqa: PLR2004 - hours
+        litres += (
+            round(_WATERED_LITRES * random.uniform(0.8, 1.2))
+            if waters
+            else random.choice((0, 0, 12))
+        )
+        yield at, frames.water_index(litres, at)
+        at += _METER_INTERVAL
 
 
 def _probe_frames(probe: Probe, start: datetime, end: datetime, random: Random) -> Iterator[_Frame]:

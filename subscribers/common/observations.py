@@ -8,14 +8,12 @@ from typing import Any, Final
 
 from broker.core.errors import BadRequestData
 from broker.core.identifiers import NGSI_LD_NULL, is_uri
+from broker.core.vocabulary import VALUE_KINDS
 from subscribers.common.instants import Instant, read_instant
 
 _NO_ATTRIBUTES: Final = frozenset(
     {"id", "type", "@context", "scope", "createdAt", "modifiedAt", "deletedAt", "expiresAt"}
 )
-_VALUE_MEMBERS: Final = (
-    "value", "object", "languageMap", "vocab", "json", "valueList", "objectList",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def objects(value: Any) -> tuple[str, ...]:
 
 def value_of(instance: Mapping[str, Any]) -> Any:
     """Return a Property's value (of a DateTime its text) or a Relationship's object, or None."""
-    value = next((instance[member] for member in _VALUE_MEMBERS if member in instance), None)
+    value = next((instance[member] for member in VALUE_KINDS if member in instance), None)
     if isinstance(value, Mapping) and "@value" in value:
         value = value["@value"]
     return None if value == NGSI_LD_NULL else value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from subscribers.common.instants import Duration, Instant
 from subscribers.kpi.model import SECONDS_IN, ChangeOf, Kpi, StaysIn, Take
-from subscribers.kpi.series import Series
+from subscribers.kpi.series import Change, Series
 
 _DECIMALS: Final = 6
 _MICROSECONDS: Final = 1_000_000
@@ -26,42 +26,47 @@ def compile_measure(kpi: Kpi) -> Measure:
     """Return what measures a KPI."""
     model, silent_after = kpi.measure, kpi.source.silent_after
     if model.changes is not None:
-        return _count_changes(model.changes, silent_after)
+        return _sum_changes(_counted(model.changes), silent_after)
     if model.stays is not None:
         return _measure_stays(model.stays, SECONDS_IN[kpi.unit])
-    return _share_of_time(model.share_of_time or "", silent_after)
+    if model.increase:
+        return _sum_changes(_growth, silent_after)
+    return _share_of_time(model.states(), silent_after)
 
 
-def _share_of_time(state: str, silent_after: Duration | None) -> Measure:
+def _share_of_time(states: Collection[str], silent_after: Duration | None) -> Measure:
     def measure(members: Iterable[Series], start: Instant, end: Instant) -> float | None:
         inside = observed = 0
         for series in members:
             for span in series.spans(start, end, silent_after):
                 length = span.end - span.start
                 observed += length
-                if span.state == state:
+                if span.state in states:
                     inside += length
         return round(inside / observed, _DECIMALS) if observed else None
 
     return measure
 
 
-def _count_changes(wanted: ChangeOf, silent_after: Duration | None) -> Measure:
+def _sum_changes(weigh: Callable[[Change], float], silent_after: Duration | None) -> Measure:
     def measure(members: Iterable[Series], start: Instant, end: Instant) -> float | None:
-        count = 0
+        total: float = 0
         observed = False
         for series in members:
-            found = [
-                change
-                for change in series.changes(start, end)
-                if (change.before, change.after) == (wanted.from_, wanted.to)
-            ]
-            count += len(found)
+            total += sum(map(weigh, series.changes(start, end)))
             observed = observed or any(True for _ in series.spans(start, end, silent_after))
         # Of a group nobody heard of, nothing is known, not even that nothing happened.
-        return count if observed else None
+        return round(total, _DECIMALS) if observed else None
 
     return measure
+
+
+def _counted(wanted: ChangeOf) -> Callable[[Change], float]:
+    return lambda change: (change.before, change.after) == (wanted.from_, wanted.to)
+
+
+def _growth(change: Change) -> float:
+    return max(float(change.after) - float(change.before), 0.0)
 
 
 def _measure_stays(wanted: StaysIn, seconds: int) -> Measure:

@@ -15,19 +15,23 @@ from subscribers.common.definitions import Definition
 from subscribers.common.engine import Changes
 from subscribers.common.instants import Duration, Instant
 from subscribers.common.journal import read_digests, write_digest
-from subscribers.common.observations import Observation, objects
+from subscribers.common.observations import Observation, Reading, objects
 from subscribers.kpi import tables
 from subscribers.kpi.members import Members
 from subscribers.kpi.model import Kpi, Source
 from subscribers.kpi.progress import Progress
+from subscribers.kpi.series import UNKNOWN
 from subscribers.settings import Settings
 
 _DIGITS: Final = 8
+_LARGEST_INDEX: Final = 2**53  # up to here differences are exact
 
 
 def source_key(source: Source) -> str:
     """Return what stands for all sources that look at the same states of the same entities."""
-    told = msgspec.json.encode((source.type, source.attribute, source.states, source.group_by))
+    told = msgspec.json.encode(
+        (source.type, source.attribute, source.states or source.unit, source.group_by)
+    )
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", f"{source.type}-{source.attribute}")
     return f"{readable}-{hashlib.sha256(told).hexdigest()[:_DIGITS]}"
 
@@ -87,15 +91,16 @@ class KpiEngine:
         observed = self._sources[binding]
         source, members = observed.source, observed.members
         member = observation.entity_id
-        if source.group_by is not None and source.group_by in observation.readings:
+        if source.relationship is not None and source.relationship in observation.readings:
             before = members.groups_of(member)
-            members.assign(member, objects(observation.readings[source.group_by].value))
+            members.assign(member, objects(observation.readings[source.relationship].value))
             self._tell(observed, {*before, *members.groups_of(member)} - set(before), now)
         reading = observation.readings.get(source.attribute)
         if reading is None:
             return
         at = now if reading.observed_at is None else reading.observed_at
-        outcome = members.observe(member, at, _state(reading.value))
+        state = _state(source, reading)
+        outcome = members.observe(member, at, state)
         if outcome == "taken":
             horizon = observed.horizon(now)
             if horizon is not None and at < horizon:
@@ -104,6 +109,8 @@ class KpiEngine:
                 for progress in observed.kpis:
                     progress.begin(at)
             self._tell(observed, members.groups_of(member), at)
+            if source.unit is not None and state == UNKNOWN:
+                outcome = "unfit"
         self._outcomes[outcome] += 1
 
     def start(self, now: Instant | None) -> None:
@@ -200,5 +207,12 @@ def _kept(progress: Progress) -> list[Any]:
     )
 
 
-def _state(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _state(source: Source, reading: Reading) -> str:
+    """Return the state that was read, or the index as text; unknown if the source does not fit."""
+    value = reading.value
+    if source.unit is None:
+        state = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        return state if state in (source.states or ()) else UNKNOWN
+    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > _LARGEST_INDEX:
+        return UNKNOWN
+    return repr(value) if reading.instance.get("unitCode") == source.unit else UNKNOWN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from subscribers.common.instants import Instant
-from subscribers.kpi.model import Source
+from subscribers.kpi import model
 from subscribers.kpi.publish import EVERYTHING
 from subscribers.kpi.series import UNKNOWN, Carry, Series
 
@@ -19,7 +19,7 @@ class Members:
         touched_observations: member and instant of observations to keep, likewise.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: model.Source) -> None:
         """Start without members."""
         self._source = source
         self._groups: dict[str, tuple[str, ...]] = {}
@@ -70,7 +70,6 @@ class Members:
     def observe(self, member: str, at: Instant, state: str) -> str:
         """Take an observation and return what became of it: `taken`, `known` or `late`."""
         series = self._ensure(member)
-        state = state if state in self._source.states else UNKNOWN
         if series.state_at(at) == state:
             return "known"
         if not series.insert(at, state):
@@ -98,9 +97,18 @@ class Members:
         series = self.series.get(member)
         if series is None:
             series = self.series[member] = Series()
-            self._put(member, () if self._source.group_by is not None else (EVERYTHING,))
+            self._put(member, self._first_groups(member))
             self.touched_members.add(member)
         return series
+
+    def _first_groups(self, member: str) -> tuple[str, ...]:
+        match self._source.group_by:
+            case None:
+                return (EVERYTHING,)
+            case model.EACH:
+                return (member,)
+            case _:
+                return ()
 
     def _put(self, member: str, groups: tuple[str, ...]) -> None:
         for group in self._groups.get(member, ()):

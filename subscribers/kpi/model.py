@@ -15,10 +15,17 @@
     formula: occupied time / observed time
     process: Parking
 
-Measures: `shareOfTime: STATE` is the time in a state by the time observed, over all members;
-`changes: {from: STATE, to: STATE}` counts changes from one state to another; `stays: {state: STATE,
-take: shortest|longest|mean}` measures the stays in a state that end in the window, in the unit SEC,
-MIN or HUR.
+Measures: `shareOfTime: STATE`, or a list of states, is the time in them by the time observed, over
+all members; `changes: {from: STATE, to: STATE}` counts changes from one state to another; `stays:
+{state: STATE, take: shortest|longest|mean}` measures the stays in a state that end in the window,
+in the unit SEC, MIN or HUR.
+
+A source with `unit` in place of `states` is a counter, such as the index of a meter, given in that
+unit; a reading in another unit is not known. Its measure is `increase: true`: by how much the index
+grew, over all members, where each reading speaks for the time since the one before. An index that
+falls (the meter was exchanged, or began again) begins a new count.
+
+`groupBy` is a relationship of the members, or `id`: each member is a group of its own.
 """
 
 from __future__ import annotations
@@ -34,6 +41,7 @@ from subscribers.common.instants import Duration
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 WindowKind = Literal["hour", "day", "week", "month"]
 Take = Literal["shortest", "longest", "mean"]
+States = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
 
 NOMINAL: Final[dict[WindowKind, Duration]] = {
     "hour": Duration.read("1h"),
@@ -43,18 +51,37 @@ NOMINAL: Final[dict[WindowKind, Duration]] = {
 }
 """How long a window is, nearly."""
 
+EACH: Final = "id"
+"""What a source is grouped by if each member is a group."""
+
 SECONDS_IN: Final = {"SEC": 1, "MIN": 60, "HUR": 3600}
 """The units a duration can be given in."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Whose state is looked at, and how it is grouped; equal sources are observed once."""
+    """Whose state or index is looked at, and how it is grouped; equal sources are observed once."""
 
     type: Text
     attribute: Text
-    states: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
+    states: States | None = None
+    unit: Text | None = None
     group_by: Text | None = None
     silent_after: Duration | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither a state nor a counter, and what is both."""
+        if (self.states is None) == (self.unit is None):
+            raise ValueError("expected either states, or the unit of a counter")
+
+    @property
+    def relationship(self) -> str | None:
+        """The attribute that leads to the groups, where there is one."""
+        return None if self.group_by == EACH else self.group_by
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """What must be known of the members."""
+        return (self.attribute, *(() if self.relationship is None else (self.relationship,)))
 
 
 class ChangeOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,14 +103,15 @@ class MeasureModel(
 ):
     """What is measured: exactly one of these."""
 
-    share_of_time: Text | None = None
+    share_of_time: Text | States | None = None
     changes: ChangeOf | None = None
     stays: StaysIn | None = None
+    increase: bool = False
 
     def __post_init__(self) -> None:
         """Refuse none and several."""
-        if sum(given is not None for given in (self.share_of_time, self.changes, self.stays)) != 1:
-            raise ValueError("expected one of shareOfTime, changes, stays")
+        if sum(map(bool, (self.share_of_time, self.changes, self.stays, self.increase))) != 1:
+            raise ValueError("expected one of shareOfTime, changes, stays, increase")
 
     def states(self) -> tuple[str, ...]:
         """Return the states it names."""
@@ -91,7 +119,8 @@ class MeasureModel(
             return self.changes.from_, self.changes.to
         if self.stays is not None:
             return (self.stays.state,)
-        return () if self.share_of_time is None else (self.share_of_time,)
+        share = self.share_of_time or ()
+        return (share,) if isinstance(share, str) else share
 
 
 class Kpi(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -111,9 +140,11 @@ class Kpi(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
 
     def __post_init__(self) -> None:
         """Refuse what could never give a right value."""
-        unknown = [state for state in self.measure.states() if state not in self.source.states]
+        unknown = [s for s in self.measure.states() if s not in (self.source.states or ())]
         if unknown:
             raise ValueError(f"measure: {unknown[0]} is not among source.states")
+        if self.measure.increase and self.source.unit != self.unit:
+            raise ValueError(f"source.unit: expected {self.unit}, as the KPI's, for increase")
         if self.lateness > NOMINAL[self.window]:
             raise ValueError("lateness: a window is corrected until the next one ends at most")
         if self.measure.stays is not None and self.unit not in SECONDS_IN:

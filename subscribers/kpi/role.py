@@ -55,14 +55,13 @@ def _bindings(found: Sequence[Definition[Kpi]]) -> list[Binding]:
     bindings = []
     for key, kpis in users.items():
         source = kpis[0].source
-        groups = () if source.group_by is None else (source.group_by,)
         names = ", ".join(kpi.name for kpi in kpis)
         bindings.append(
             Binding(
                 key,
                 f"KPIs: {names}",
                 source.type,
-                (source.attribute, *groups),
+                source.attributes,
                 (source.attribute,),
             )
         )

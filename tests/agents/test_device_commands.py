@@ -319,11 +319,36 @@ async def test_one_request_commands_all_devices_of_a_type(tmp_path: Path) -> Non
         answer = await town.north("POST", "/iot/commands", body, status=202)
         topics = {(await town.message())[0] for _ in range(3)}
         again = await town.north("POST", "/iot/commands", body, status=202)
-        shown = await town.north("GET", f"/iot/commands/{answer['commands'][0]}", status=200)
+        path = f"/iot/commands/{answer['commands'][0]}"
+        shown = await town.north("GET", path, status=200)
+        other = {"fiware-service": "village", "fiware-servicepath": "/"}
+        async with town.http.get(town.agents.url + path, headers=other) as elsewhere:
+            hidden = elsewhere.status
+        late = await town.north("DELETE", path, status=409)
 
+    assert (hidden, late["detail"]) == (404, "the command has left already")
     assert topics == {f"/parkkey/spot{n}/cmd" for n in range(3)}
     assert (answer["count"], again["count"]) == (3, 0)
     assert shown["command"] == "reset"
+
+
+async def test_a_request_for_many_names_what_has_no_such_command(tmp_path: Path) -> None:
+    nowhere = "urn:ngsi-ld:ParkingSpot:nowhere"
+    here = "urn:ngsi-ld:ParkingSpot:spot17"
+    async with street(tmp_path) as town:
+        await provision(town)
+        await town.north(
+            "POST",
+            "/iot/devices",
+            {"devices": [{"device_id": "spot17", "entity_type": "ParkingSpot"}]},
+            status=201,
+        )
+        body = {"entities": [here, nowhere], "command": "reset"}
+        answer = await town.north("POST", "/iot/commands", body, status=202)
+        none = await town.north("POST", "/iot/commands", {**body, "command": "fly"}, status=404)
+
+    assert (answer["count"], answer["unknown"]) == (1, [nowhere])
+    assert "command fly" in none["detail"]
 
 
 async def test_a_command_expires_when_nobody_answers(tmp_path: Path) -> None:

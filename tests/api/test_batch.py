@@ -47,7 +47,7 @@ async def test_a_created_batch_lists_its_ids(api: Api) -> None:
             "upsert?options=update",
             [entity(1, humidity=prop(0.4)), WRONG],
             207,
-            [],
+            ["1"],
             ["9"],
             {"1": 1},
         ),
@@ -91,6 +91,18 @@ async def test_a_batch_does_what_it_can_and_reports_the_rest(
         assert sorted(one["entityId"][-1] for one in answered.body["errors"]) == errors
         assert all(one["error"]["detail"] for one in answered.body["errors"])
     assert await stored(api) == left
+
+
+async def test_a_batch_of_simplified_fragments_is_merged_as_such(api: Api) -> None:
+    await api.create(entity(1, room={"object": "urn:x:1"}, count={"vocab": "few"}))
+    fragment = entity(1, room="urn:x:2", count={"vocab": "many"})
+
+    merged = await api("POST", "/entityOperations/merge?format=simplified", [fragment])
+    served = await api("GET", "/entities/urn:ngsi-ld:Sensor:1")
+
+    assert merged.status == 204
+    assert served.body["room"] == {"type": "Relationship", "object": "urn:x:2"}
+    assert served.body["count"] == {"type": "VocabProperty", "vocab": "many"}
 
 
 async def test_an_entity_upserted_twice_in_a_batch_ends_as_the_last_says(api: Api) -> None:

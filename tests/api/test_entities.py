@@ -125,7 +125,6 @@ async def test_a_wrong_entity_is_refused_and_the_error_names_the_place(
 @pytest.mark.parametrize(
     ("headers", "raw", "status"),
     [
-        ({"Content-Type": "text/plain"}, b"{}", 415),
         ({"Accept": "text/html"}, b"{}", 406),
         ({}, b"{", 400),
         ({}, b"[]", 400),
@@ -134,7 +133,7 @@ async def test_a_wrong_entity_is_refused_and_the_error_names_the_place(
         ({}, b"[" * 100_000, 400),
         ({"Content-Type": "application/ld+json"}, b'{"id":"urn:x:1","type":"T"}', 400),
     ],
-    ids=["415", "406", "no JSON", "no object", "NaN", "413", "deep", "ld+json without @context"],
+    ids=["406", "no JSON", "no object", "NaN", "413", "deep", "ld+json without @context"],
 )
 async def test_a_request_that_cannot_be_read_is_refused(
     api: Api, headers: dict[str, str], raw: bytes, status: int
@@ -143,6 +142,19 @@ async def test_a_request_that_cannot_be_read_is_refused(
 
     assert answered.status == status
     assert {"type", "title", "detail"} <= answered.body.keys()
+
+
+async def test_a_body_of_another_media_type_is_refused_with_those_that_are_taken(
+    api: Api,
+) -> None:
+    plain = {"Content-Type": "text/plain"}
+
+    created = await api("POST", "/entities", raw=b"{}", headers=plain)
+    patched = await api("PATCH", f"/entities/{ID}", raw=b"{}", headers=plain)
+
+    assert (created.status, created.body) == (415, None)
+    assert created.headers["Accept"] == "application/json, application/ld+json"
+    assert patched.headers["Accept"].endswith("application/merge-patch+json")
 
 
 async def test_an_unknown_parameter_is_refused_by_name(api: Api) -> None:
@@ -196,6 +208,25 @@ async def test_a_body_that_unpacks_to_too_much_is_refused(api: Api) -> None:
     answered = await api("POST", "/entities", raw=packed, headers={"Content-Encoding": "gzip"})
 
     assert answered.status == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("PUT", "/entities", 405),
+        ("OPTIONS", "/entities", 204),
+        ("GET", f"/entities/{ID}", 404),
+        ("GET", "/entities?typ=Sensor", 400),
+    ],
+)
+async def test_every_answer_names_the_tenant_that_was_asked_for(
+    api: Api, method: str, path: str, status: int
+) -> None:
+    answered = await api(method, path, headers={"NGSILD-Tenant": "North"})
+
+    assert answered.status == status
+    assert answered.headers["NGSILD-Tenant"] == "North"
 
 
 async def test_a_client_changes_only_the_state_it_has_seen(api: Api) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from tests.support.api import Api
@@ -64,6 +66,12 @@ async def test_a_query_finds_what_it_asks_for(api: Api, query: str, expected: li
         ("type=*&local=false", "local"),
         ("type=Spot&limit=-1", "limit"),
         ("type=Spot&limit=1001", "1000"),
+        ("type=Spot&limit=0", "count=true"),
+        ("attrs=createdAt", "too wide"),
+        ("type=Spot&csf=((", "csf"),
+        ("type=Spot&entityMap=perhaps", "entityMap"),
+        ("type=Spot&collation=no+order", "collation"),
+        ("type=Spot&orderFrom=here", "orderFrom"),
         ("type=Spot&offset=x", "offset"),
         ("type=Spot&q=temperature==", "q"),
         ("type=Spot&georel=near;maxDistance==1", "geometry"),
@@ -142,6 +150,8 @@ async def test_a_query_may_come_as_a_document(api: Api) -> None:
         ({"type": "Query", "temporalQ": {}}, "temporalQ"),
         ({"type": "Query", "joinLevel": 0}, "joinLevel"),
         ({"type": "Query", "geoQ": {"where": 1}}, "geoQ.where"),
+        ({"type": "Query", "geoQ": {}}, "geoQ.georel"),
+        ({"type": "Query", "entities": [{"type": "A", "id": []}]}, "entities[0].id"),
     ],
 )
 async def test_a_wrong_query_document_is_refused_by_its_member(
@@ -151,6 +161,59 @@ async def test_a_wrong_query_document_is_refused_by_its_member(
 
     assert answered.status == 400
     assert names in answered.detail
+
+
+async def test_a_document_that_asks_for_all_types_is_answered_from_what_is_here(api: Api) -> None:
+    await city(api)
+    document = {"type": "Query", "entities": [{"type": "*"}]}
+
+    everything = await api("POST", "/entityOperations/query", document)
+    refused = await api("POST", "/entityOperations/query?local=false", document)
+
+    assert len(everything.body) == 4
+    assert (refused.status, "local" in refused.detail) == (400, True)
+
+
+async def test_a_document_may_choose_a_geometry_for_geojson_only(api: Api) -> None:
+    await city(api)
+    path = "/entityOperations/query?geometryProperty=location"
+    document = {"type": "Query", "entities": [{"type": "Spot"}]}
+
+    features = await api("POST", path, document, headers={"Accept": "application/geo+json"})
+    refused = await api("POST", path, document)
+
+    assert features.body["features"][0]["geometry"] is not None
+    assert (refused.status, "geometryProperty" in refused.detail) == (400, True)
+
+
+async def test_a_page_is_followed_by_its_link_whatever_the_query_has_in_it(api: Api) -> None:
+    await city(api)
+    text = quote('status!="a&b#c+d>\u00e9"', safe="")
+
+    first = await api("GET", f"/entities?type=Spot&limit=1&q={text}&lang=en%0d%0aX-A:b")
+    link = first.headers["Link"].split(", <")[1]
+    second = await api("GET", link.partition(">")[0].removeprefix("/ngsi-ld/v1"))
+
+    assert (ids(first.body), ids(second.body)) == ([1], [2])
+    assert "X-A" not in first.headers
+
+
+async def test_a_page_without_entries_leads_nowhere(api: Api) -> None:
+    await city(api)
+
+    counted = await api("GET", "/entities?type=Spot&limit=0&count=true")
+
+    assert "rel=" not in counted.headers["Link"].replace('rel="http', "")
+
+
+async def test_geojson_has_linked_entities_in_its_properties(api: Api) -> None:
+    await city(api)
+    path = "/entities/urn:ngsi-ld:Spot:1?options=keyValues&pick=id,zone{name}&join=inline"
+
+    feature = await api("GET", path, headers={"Accept": "application/geo+json"})
+
+    assert feature.status == 200
+    assert feature.body["properties"] == {"zone": {"name": "centre"}}
 
 
 async def test_linked_entities_come_inline_or_beside(api: Api) -> None:
@@ -175,6 +238,19 @@ async def test_entities_that_link_to_each_other_are_joined_once(api: Api) -> Non
     flat = await api("GET", "/entities/urn:ngsi-ld:Twin:1?join=flat&joinLevel=10")
 
     assert ids(flat.body) == [1, 2]
+
+
+async def test_an_answer_says_what_it_depends_on_besides_the_url(api: Api) -> None:
+    await city(api)
+
+    found = [
+        await api("GET", path, headers={"Accept": accept})
+        for path in ("/entities?type=Spot", "/entities/urn:ngsi-ld:Spot:1", "/types")
+        for accept in ("application/json", "application/ld+json")
+    ]
+
+    needed = {"Accept", "Link", "NGSILD-Tenant", "Prefer"}
+    assert all(needed <= set(one.headers["Vary"].split(", ")) for one in found)
 
 
 async def test_geojson_has_its_context_in_the_body_unless_told_otherwise(api: Api) -> None:
@@ -208,6 +284,33 @@ async def test_a_client_of_an_earlier_version_is_shown_what_it_knows(api: Api) -
     assert native.headers["Preference-Applied"] == "ngsi-ld=1.9"
     assert earlier.body["names"]["type"] == "Property"
     assert native.body["names"]["type"] == "VocabProperty"
+
+
+async def test_linked_entities_are_shown_in_the_version_asked_for_too(api: Api) -> None:
+    await api.create(entity(1, "Zone", names={"vocab": "big"}))
+    await api.create(entity(1, "Spot", zone={"object": "urn:ngsi-ld:Zone:1"}))
+
+    earlier = await api(
+        "GET", "/entities/urn:ngsi-ld:Spot:1?join=inline", headers={"Prefer": "ngsi-ld=1.5"}
+    )
+
+    assert earlier.body["zone"]["entity"]["names"]["type"] == "Property"
+
+
+async def test_a_preference_that_cannot_be_read_is_passed_over(api: Api) -> None:
+    await city(api)
+    path = "/entities/urn:ngsi-ld:Spot:1"
+
+    odd = await api("GET", path, headers={"Prefer": "ngsi-ld=latest"})
+    both = await api(
+        "GET",
+        path,
+        headers={"Prefer": "body=json, ngsi-ld=1.5", "Accept": "application/geo+json"},
+    )
+
+    assert (odd.status, "Preference-Applied" in odd.headers) == (200, False)
+    assert both.status == 203
+    assert both.headers["Preference-Applied"] == "body=json"
 
 
 async def test_types_and_attributes_are_discovered_while_entities_have_them(api: Api) -> None:

@@ -274,6 +274,73 @@ async def test_the_scope_of_what_is_history_only_can_be_deleted(api: Api) -> Non
     [instance] = (await api("GET", f"{ONE}?timeproperty=deletedAt")).body["scope"]
     assert instance["value"] == []
     assert "deletedAt" in instance
+    assert "observedAt" not in instance
+
+
+async def test_a_past_state_is_sought_by_the_type_of_then(api: Api) -> None:
+    await api.create(entity(1, speed=prop(1)))
+    made = (await api("GET", f"/entities/{ID}?options=sysAttrs")).body["createdAt"]
+    await api("PUT", f"/entities/{ID}", entity(1, speed=prop(2)) | {"type": "Meter"})
+
+    then = await api("GET", f"/entities?type=Sensor&asOf={made}&count=true")
+    meters = await api("GET", f"/entities?type=Meter&asOf={made}")
+    now = await api("GET", "/entities?type=Sensor")
+
+    assert [one["speed"]["value"] for one in then.body] == [1]
+    assert then.headers["NGSILD-Results-Count"] == "1"
+    assert (meters.body, now.body) == ([], [])
+
+
+@pytest.mark.parametrize("query", ["pick=id,type", "pick=id", "pick=id,level"])
+async def test_an_answer_is_whole_when_only_what_nobody_asked_for_is_beyond_the_cut(
+    api: Api, query: str
+) -> None:
+    scopes = [prop([f"/a{n}"], observedAt=at(n)) for n in range(40)]
+    history = entity(1, speed=series(*range(40)), level=series(1), scope=scopes)
+    await api("POST", PATH, history)
+
+    one = await api("GET", f"{ONE}?{query}&{ALL_TIME}")
+    many = await api("GET", f"{PATH}?type=Sensor&{query}&{ALL_TIME}")
+
+    assert (one.status, many.status) == (200, 200)
+    assert many.body == [one.body]
+    assert set(one.body) == set(query.removeprefix("pick=").split(","))
+
+
+async def test_an_entity_with_nothing_in_the_window_is_not_found_by_its_id_alone(past: Api) -> None:
+    before = f"timerel=before&timeAt={at(0)}"
+
+    assert (await past("GET", f"{ONE}?pick=id&{before}")).status == 404
+    assert (await past("GET", f"{PATH}?type=Sensor&pick=id&{before}")).body == []
+
+
+async def test_scopes_do_not_stand_for_an_attribute_that_was_never_there(api: Api) -> None:
+    await api("POST", PATH, entity(1, scope="/a", speed=series(1)))
+
+    assert (await api("GET", f"{ONE}?attrs=other")).status == 404
+    assert set((await api("GET", f"{ONE}?pick=scope,other")).body) == {"scope"}
+
+
+@pytest.mark.parametrize("last", ["", "&lastN=39"])
+async def test_instances_of_one_moment_are_not_parted(api: Api, last: str) -> None:
+    """Those of one request were all created at once, so there is no moment to go on behind."""
+    await api("POST", PATH, entity(1, speed=series(*range(40)), level=series(1)))
+
+    found = await api("GET", f"{ONE}?timeproperty=createdAt&pick=speed&{ALL_TIME}{last}")
+
+    assert found.status == 200
+    assert len(found.body["speed"]) == (39 if last else 40)
+
+
+async def test_what_was_created_later_is_on_the_next_page(api: Api) -> None:
+    await api("POST", PATH, entity(1, speed=series(*range(20))))
+    first = await api("GET", f"{ONE}?timeproperty=createdAt&{ALL_TIME}")
+    await api("POST", f"{ONE}/attrs", {"speed": prop(20, observedAt=at(30))})
+
+    page = await api("GET", f"{ONE}?timeproperty=createdAt&{ALL_TIME}")
+
+    assert (first.status, page.status) == (200, 206)
+    assert [one["value"] for one in page.body["speed"]] == list(range(20))
 
 
 async def test_a_query_by_post_asks_the_same(past: Api) -> None:

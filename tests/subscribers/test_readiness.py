@@ -46,7 +46,7 @@ async def test_what_happens_is_counted(tmp_path: Path) -> None:
         await broker.notify(SUBJECT, point("available", 8))
         await broker.notify(LINKED, bay("occupied", 9), bay("free", 10, bay_id="urn:x:2"))
         await broker.until(lambda: broker.alerts)
-        (kpis,) = (name for name in broker.subscriptions if ":kpi:" in name)
+        (kpis,) = (name for name in broker.subscriptions if ":kpi:ParkingSpot" in name)
         await broker.notify(kpis, bay("occupied", 9))
         await broker.notify(kpis, bay("free", 24))
         await broker.until(lambda: any("rotations" in entity_id for entity_id in broker.entities))

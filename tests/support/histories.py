@@ -27,6 +27,7 @@ from broker.store.temporal import TemporalSelection
 START = moments.instant("2026-05-01T00:00:00Z")
 MINUTE = 60_000_000
 ALL = TemporalSelection(TemporalQuery(), instances=100_000)
+METERS = EntityQuery(selectors=(EntitySelector(types=TypeIs(CORE.expand("Meter"))),))
 SENSORS = EntityQuery(selectors=(EntitySelector(types=TypeIs(CORE.expand("Sensor"))),))
 
 

@@ -46,6 +46,20 @@ LONGEST: Mapping[str, Any] = {
     "unit": "MIN",
 }
 
+USE: Mapping[str, Any] = {
+    **OCCUPANCY,
+    "kpi": "use",
+    "title": "Water use",
+    "source": {
+        "type": "WaterConsumptionObserved",
+        "attribute": "waterConsumption",
+        "unit": "LTR",
+        "groupBy": "id",
+    },
+    "measure": {"increase": True},
+    "unit": "LTR",
+}
+
 
 def kpi_of(document: Mapping[str, Any], **changes: Any) -> Kpi:
     """Make a KPI of what would stand in a file."""

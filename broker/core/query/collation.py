@@ -130,6 +130,15 @@ def sort_key(tag: str) -> Callable[[str], str]:
     return lru_cache(maxsize=4096)(lambda text: _key(text, rules))
 
 
+def check(tag: str) -> None:
+    """Check that texts can be sorted by a tag.
+
+    Raises:
+        BadRequestData: see `sort_key`.
+    """
+    _rules(tag)
+
+
 def _rules(tag: str) -> _Rules:
     found = _TAG.fullmatch(tag)
     if found is None:

@@ -28,7 +28,8 @@ from broker.core.query.nodes import (
     TypeNode,
 )
 from broker.core.query.patterns import finder
-from broker.core.query.values import RELATIONSHIPS, VALUE_MEMBERS
+from broker.core.query.values import RELATIONSHIPS
+from broker.core.vocabulary import VALUE_MEMBERS
 
 Linked = Callable[[Iri], ExpandedEntity | None]
 """Finds the entity that a relationship points to; None if it is not here."""

@@ -95,7 +95,7 @@ def parse_geometry(kind: str, coordinates: object, where: str = "coordinates") -
     try:
         drawn = draw(geometry)
     except (ValueError, shapely.errors.GEOSException) as error:
-        raise BadRequestData(f"{where}: no {kind}: {error}") from error
+        raise BadRequestData(f"{where}: no {kind}: {str(error).strip()}") from error
     if drawn.is_empty:
         raise BadRequestData(f"{where}: an empty {kind}")
     return geometry

@@ -25,7 +25,8 @@ from broker.core.query.distances import Distance, haversine, measure_from
 from broker.core.query.nodes import Geometry, OrderBy, Path
 from broker.core.query.path import Expand, parse_path
 from broker.core.query.scanner import Scanner
-from broker.core.query.values import RELATIONSHIPS, VALUE_MEMBERS, Rank, Ranked, ranked
+from broker.core.query.values import RELATIONSHIPS, Rank, Ranked, ranked
+from broker.core.vocabulary import VALUE_MEMBERS
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ r"""The Query Language (clause 4.9).
 Ranges and lists follow `==` and `!=` only. A text is quoted as in JSON. A pattern may be quoted, in
 which only `\\"` is an escape, or stand bare up to the next `;`, `|` or `)` outside its own
 parentheses. Beyond the grammar: `!path` (absence), nested parentheses, bare URIs in lists, and bare
-words as texts, as the clause's own example for `expandValues` has one.
+words as texts, as the clause's own example for `expandValues` has one. A comma belongs to a bare
+URI unless another URI or a quoted text follows it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ _TEMPORAL = re.compile(
 )
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*"')
 _QUOTED_PATTERN = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s;|,()\"<>{}\\^`]+")
+_URI_PART = r"[^\s;|,()\"<>{}\\^`]+"
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*:"
+_URI = re.compile(rf"{_SCHEME}{_URI_PART}(?:,(?!{_SCHEME}|\"){_URI_PART})*")
 _WORD = re.compile(r"[^\W\d_]\w*")
 _OPERATORS = ("==", "!=", ">=", "<=", ">", "<", "~=", "!~=")
 _AFTER_VALUE = "';', '|', ')' or the end"

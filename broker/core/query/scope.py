@@ -2,10 +2,11 @@
 
     query = group *(("|" / ",") group)
     group = scope *(";" scope) / "(" query ")"
-    scope = 1*("/" level) ["/#"] / "/#"
+    scope = ["/"] level *("/" level) ["/#"] / "/#"
     level = name / "+"
 
 `+` stands for any one level; `/#` at the end takes in the scopes below, and alone any scope.
+Beyond the grammar: the first slash may be missing, as it is in the clause's own examples.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ def parse(text: str, where: str = "scopeQ") -> ScopeNode:
 
 def _scope(scanner: Scanner) -> ScopeNode:
     levels: list[str] = []
-    scanner.expect("/", "a scope starting with '/'")
+    slash = scanner.take("/")
     while True:
-        if scanner.take("#"):
+        if slash and scanner.take("#"):
             return ScopeIs(tuple(levels), subtree=True)
         found = scanner.match(_LEVEL)
         if found is None:
             scanner.fail("a scope level, '+' or '#'")
         levels.append(found.group())
-        if not scanner.take("/"):
+        slash = scanner.take("/")
+        if not slash:
             return ScopeIs(tuple(levels))

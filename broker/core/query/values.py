@@ -14,18 +14,6 @@ from typing import Any, NamedTuple
 
 from broker.core.query.nodes import Kind
 
-VALUE_MEMBERS = {
-    "Property": "value",
-    "GeoProperty": "value",
-    "Relationship": "object",
-    "LanguageProperty": "languageMap",
-    "VocabProperty": "vocab",
-    "JsonProperty": "json",
-    "ListProperty": "valueList",
-    "ListRelationship": "objectList",
-}
-"""Where an instance of each type keeps its target value or object."""
-
 RELATIONSHIPS = frozenset({"Relationship", "ListRelationship"})
 
 _TEMPORAL = re.compile(

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from broker.core.errors import InternalError, NgsiLdError, Overloaded
+from broker.core.errors import NgsiLdError, Overloaded, unforeseen
 from broker.store.sqlite.migrations import migrate
 
 R = TypeVar("R")
@@ -137,8 +137,9 @@ class Writer:
                 for queued in batch:
                     self._commit([queued])
                 return
-            _log.exception("a write failed and was rolled back")
-            failure = InternalError(f"the store could not write: {type(error).__name__}")
+            failure = unforeseen()
+            reference = failure.members["reference"]
+            _log.exception("a write failed and was rolled back, reference %s", reference)
             failure.__cause__ = error
             results, after = [failure], None
         self._loop.call_soon_threadsafe(_answer, batch, results, after)

@@ -236,7 +236,11 @@ def tombstone_row(seq: int, series: int, before: Instance, at: int, n: int) -> H
 
 
 def scopes_row(seq: int, series: int, scopes: Any, at: int, n: int) -> HistoryRow:
-    """Return the row of the scopes that an entity has from an instant on; None is none."""
+    """Return the row of the scopes that an entity has from an instant on; None is none.
+
+    Deviates: clauses 4.5.6 and 4.5.7 have a null for the value of scopes that were deleted; the
+    official tests want an empty array.
+    """
     form = DELETED if scopes is None else OBSERVED | moments.MILLISECONDS
     value = _encode({"type": "Property", "value": [] if scopes is None else scopes})
     return seq, series, at, n, form, 0, None, value, None

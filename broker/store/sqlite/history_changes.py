@@ -14,7 +14,7 @@ from broker.core.errors import ResourceNotFound
 from broker.core.evolution import Evolution, is_deletion
 from broker.core.identifiers import DEFAULT_INSTANCE, Iri, Tenant
 from broker.core.timestamps import format_timestamp
-from broker.store.sqlite import history
+from broker.store.sqlite import history, history_types
 from broker.store.sqlite.history import DELETED, OBSERVED, REPLACE, TYPE, Key, numbers_of
 from broker.store.sqlite.history_names import Names, Past
 from broker.store.sqlite.history_window import series_of_entity
@@ -61,7 +61,7 @@ class Changes:
             seq = self._create(number, entity_id, types, now)
         else:
             seq = past.seq
-            self._unite(past, types)
+            self._unite(number, past, types)
         self._write(seq, evolution, moments.instant(now))
         return is_new
 
@@ -73,7 +73,7 @@ class Changes:
         )
         return seq
 
-    def _unite(self, past: Past, types: Sequence[str]) -> None:
+    def _unite(self, tenant: int, past: Past, types: Sequence[str]) -> None:
         """Add types to those of an evolution; those of the entity itself stay as they are."""
         if set(types) <= set(past.types):
             return
@@ -92,6 +92,8 @@ class Changes:
             (past.seq, series, created),
         ).fetchall():
             types = [*self._types(row[0]), *types]
+        type_set = self._terms.type_set(self._cursor, list(dict.fromkeys((*past.types, *types))))
+        history_types.note(self._cursor, tenant, type_set, past.seq)
         # Before the first types: it counts for the evolution, but for no state of the entity.
         notes.note_types(self._cursor, past.seq, list(dict.fromkeys(types)), created, -1)
 
@@ -201,10 +203,17 @@ class Changes:
         ).fetchone()
         return int(first) + 1
 
+    def forget_types(self, seq: int) -> None:
+        """Have an entity that is history only no more found under the types that it had."""
+        own = self._names.own_series(TYPE)
+        if own is not None:
+            history_types.forget(self._cursor, seq, own)
+
     def end(self, seq: int) -> None:
         """Forget an entity that is history only and has none left but that of its types."""
         own = self._names.own_series(TYPE)
         if set(series_of_entity(self._cursor.connection, seq)) <= {own}:
+            self.forget_types(seq)
             ended = self._cursor.execute("DELETE FROM evolution WHERE seq = ?", (seq,))
             if ended.rowcount and own is not None:
                 self._cursor.execute(_DELETE, (seq, own, EVER))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -38,6 +39,8 @@ class _Typed(msgspec.Struct):
 decode_types = msgspec.json.Decoder(_Typed).decode
 
 _ENTITY = "SELECT seq, body, created, modified FROM entity WHERE tenant = ? AND id = ?"
+_TYPES = "SELECT value FROM history WHERE entity = ? AND series = ? AND value IS NOT NULL"
+_MOST_TYPES: Final = 1000
 _EVOLUTION = "SELECT seq, type_set, created, deleted FROM evolution WHERE tenant = ? AND id = ?"
 
 
@@ -91,6 +94,15 @@ class Names:
         """Return the series of types or scopes; None if no entity has one."""
         number = self.number(name)
         return None if number is None else number << BITS
+
+    def all_types(self, past: Past) -> tuple[Iri, ...]:
+        """Return the types that an entity has, and those that it had or its evolution was given."""
+        own = self.own_series(TYPE)
+        if own is None:
+            return past.types
+        rows = self._connection.execute(_TYPES, (past.seq, own)).fetchmany(_MOST_TYPES)
+        found = (name for (type_set,) in rows for name in self.types(type_set))
+        return tuple(dict.fromkeys((*past.types, *found)))
 
     def find(self, tenant: int, entity_id: Iri) -> Past | None:
         """Return an entity that is there, or was."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from broker.core.evolution import Evolution
 from broker.core.identifiers import DEFAULT_INSTANCE, Iri
-from broker.store.sqlite.history import SCOPE, TYPE, numbers_of, read_instance, read_value
+from broker.store.sqlite.history import SCOPE, numbers_of, read_instance, read_value
 from broker.store.sqlite.history_aggregates import Aggregates
 from broker.store.sqlite.history_names import Names, Past
 from broker.store.sqlite.history_window import Row, Window, series_of_entity
@@ -77,22 +77,37 @@ class Answer:
         scopes = self._names.own_series(SCOPE)
         self._seen.append(all_series)
         wanted = [number for number, _, _ in self._wanted(all_series)]
-        if scopes in all_series:
+        if self._selection.scopes and scopes in all_series:
             wanted.append(scopes)
         for series in wanted:
-            rows = self._window.rows(
-                self._connection,
-                past.seq,
-                series,
-                most=self._limit,
-                backwards=self._backwards,
-                until=self._until,
-            )
-            if len(rows) > self._selection.instances:
-                self._until = rows[-2][0]
+            rows = self._rows(past.seq, series)
             self._found += [_Found(row[0], place, series, row[1:]) for row in rows]
             if len(self._found) > 2 * MOST_INSTANCES:
                 self._prune()
+
+    def _rows(self, entity: int, series: int) -> list[Row]:
+        """Return what may be served of a series; if that is not all, the answer ends there."""
+        rows = self._read(entity, series, self._limit)
+        if len(rows) <= self._selection.instances:
+            return rows
+        last, beyond = rows[-2][0], rows[-1][0]
+        if last == beyond:
+            # All of one moment belong together: the next answer begins behind it.
+            rows = self._read(entity, series, self._selection.window.last_n or MOST_INSTANCES)
+            beyond = rows[-1][0]
+        if last != beyond:
+            self._until = last
+        return rows
+
+    def _read(self, entity: int, series: int, most: int) -> list[Row]:
+        return self._window.rows(
+            self._connection,
+            entity,
+            series,
+            most=most,
+            backwards=self._backwards,
+            until=self._until,
+        )
 
     def _prune(self) -> None:
         """Keep what may be served, and seek no further than to the time where that ends."""
@@ -119,10 +134,7 @@ class Answer:
     def _evolutions(self) -> list[Evolution]:
         self._found.sort(key=lambda found: (found.time, found.row[1]))
         scope = self._names.number(SCOPE)
-        evolutions = []
-        for past, series in zip(self._entities, self._seen, strict=True):
-            evolution = self._frame(past, series)
-            evolutions.append(evolution)
+        evolutions = [self._frame(past) for past in self._entities]
         for _, place, number, row in self._found:
             evolution = evolutions[place]
             instance = read_instance(self._entities[place].seq, number, row)
@@ -148,19 +160,10 @@ class Answer:
                     beyond[attribute] = read_value(content)[0]
         return beyond
 
-    def _frame(self, past: Past, series: Sequence[int]) -> Evolution:
-        types = list(past.types)
-        type_series = self._names.own_series(TYPE)
-        if type_series in series:
-            rows = self._connection.execute(
-                "SELECT value FROM history WHERE entity = ? AND series = ? AND value IS NOT NULL",
-                (past.seq, type_series),
-            )
-            for (type_set,) in rows.fetchmany(1000):
-                types += self._names.types(type_set)
+    def _frame(self, past: Past) -> Evolution:
         evolution: dict[str, Any] = {
             "id": past.id,
-            "type": list(dict.fromkeys(types)),
+            "type": list(self._names.all_types(past)),
             "createdAt": past.created,
             "modifiedAt": past.modified or past.deleted or past.created,
             "attributes": {},
@@ -171,7 +174,7 @@ class Answer:
 
     def _aggregated(self, past: Past) -> Evolution:
         series = series_of_entity(self._connection, past.seq)
-        evolution = self._frame(past, series)
+        evolution = self._frame(past)
         aggregates = Aggregates(self._connection, self._window, self._selection.window)
         for number, attribute, dataset in self._wanted(series):
             found = aggregates.of(past.seq, number, attribute)

@@ -3,7 +3,8 @@
 Deviates: the clause can be read as leaving out the instances that do not meet `q` or the geoquery.
 As the official tests have it, an entity that matches comes with all its instances in the window.
 
-Entities come from the index of types, or by their ids, in order of creation. Whether one has
+Entities come from the indexes of the types that they have or had, or by their ids, in order of
+creation. Whether one has
 instances in the window, and whether one of them can meet a simple condition on a number or a text,
 SQLite tells by looking at the place; what is left is decided by the evaluator, on an entity that
 has every instance of the window as an alternative.
@@ -22,6 +23,7 @@ from broker.core.query import evaluate
 from broker.core.query.entity_query import EntityQuery, EntitySelector
 from broker.core.query.nodes import Absent, AllOf, AnyOf, Compares, Exists, QNode
 from broker.core.query.nodes import Kind as LiteralKind
+from broker.store.sqlite import history_types
 from broker.store.sqlite.history import COLUMNS, SCOPE, read_instance, series_range
 from broker.store.sqlite.history_names import Names, Past
 from broker.store.sqlite.history_window import Window, series_of_entity
@@ -66,7 +68,8 @@ class Candidates:
         found = (
             past
             for past in found
-            if selected(ExpandedEntity({"id": past.id, "type": past.types, "attributes": {}}))
+            if selected(_of_types(past, past.types))
+            or selected(_of_types(past, self.names.all_types(past)))
         )
         order = self._query.order
         if order and order[0].path.names == ("id",):
@@ -81,16 +84,35 @@ class Candidates:
     def _by_type(self, selectors: Iterable[EntitySelector]) -> Iterator[Past]:
         nodes = [selector.types for selector in selectors]
         if not nodes or None in nodes:
-            numbers = {number for (number,) in self._connection.execute("SELECT id FROM type_set")}
+            rows = self._connection.execute("SELECT id FROM type_set")
+            numbers, once = sorted(number for (number,) in rows), []
         else:
-            numbers = {
-                number
-                for node in nodes
-                if node is not None
-                for number in self._terms.selected(node)
-            }
-        ways = [self._of(sql, number) for number in sorted(numbers) for sql in (_LIVING, _PASSED)]
-        return merge(*ways, key=_seq)
+            numbers = sorted(
+                {
+                    number
+                    for node in nodes
+                    if node is not None
+                    for number in self._terms.selected(node)
+                }
+            )
+            once = [self._once(number) for number in numbers]
+        ways = [self._of(sql, number) for number in numbers for sql in (_LIVING, _PASSED)]
+        return _each_once(merge(*ways, *once, key=_seq))
+
+    def _once(self, type_set: int) -> Iterator[Past]:
+        """Yield what had these types, and may have others now."""
+        after = 0
+        while True:
+            rows = self._connection.execute(
+                history_types.FOUND, (self._tenant, type_set, after, _AT_ONCE)
+            ).fetchall()
+            for _, entity_id in rows:
+                past = None if entity_id is None else self.names.find(self._tenant, Iri(entity_id))
+                if past is not None:
+                    yield past
+            if len(rows) < _AT_ONCE:
+                return
+            after = rows[-1][0]
 
     def _of(self, sql: str, type_set: int) -> Iterator[Past]:
         after, types = 0, self.names.types(type_set)
@@ -107,6 +129,19 @@ class Candidates:
 
 def _seq(past: Past) -> int:
     return past.seq
+
+
+def _of_types(past: Past, types: tuple[Iri, ...]) -> ExpandedEntity:
+    return ExpandedEntity({"id": past.id, "type": types, "attributes": {}})
+
+
+def _each_once(found: Iterable[Past]) -> Iterator[Past]:
+    """Leave out what comes again, which is next to itself."""
+    last = None
+    for past in found:
+        if past.seq != last:
+            last = past.seq
+            yield past
 
 
 class Search:

@@ -54,8 +54,6 @@ class States:
     def matching(self, query: EntityQuery) -> Iterator[ExpandedEntity]:
         """Yield the entities that matched, in order of creation.
 
-        They are sought by the types they have now: one that lost the type since is not found.
-
         Raises:
             TooComplexQuery: more entities would have to be looked at than one query may.
         """

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from math import inf
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -33,12 +34,12 @@ from broker.core import moments
 from broker.core.identifiers import DEFAULT_INSTANCE
 from broker.core.query.values import (
     RELATIONSHIPS,
-    VALUE_MEMBERS,
     Rank,
     may_be_temporal,
     ranked,
     unwrap,
 )
+from broker.core.vocabulary import VALUE_MEMBERS
 
 MAX_TEXT = 256
 """Characters of a text that are indexed; the rest is left to the evaluator."""
@@ -105,10 +106,18 @@ def encode(value: Any) -> SqlValue:
     if rank is Rank.TEXT:
         return str(key[:MAX_TEXT])
     if rank is Rank.NUMBER:
-        return key if -_LARGEST <= key < _LARGEST else float(key)
+        return key if -_LARGEST <= key < _LARGEST else _real(key)
     if rank in (Rank.TIME, Rank.DATE, Rank.DATE_TIME):
         return encode_time(rank, key)
     return bytes([rank, key] if rank is Rank.BOOLEAN else [rank])
+
+
+def _real(number: int) -> float:
+    """Return a number as a float, infinite if it is beyond all of them."""
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
 
 
 def encode_time(rank: Rank, microseconds: int) -> bytes:

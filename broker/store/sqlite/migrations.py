@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from broker.store.sqlite import history_conversion, index, usage
+from broker.store.sqlite import history_conversion, history_types, index, usage
 
 _ENTITIES = """
 CREATE TABLE tenant (
@@ -144,6 +144,7 @@ STEPS: tuple[Step, ...] = (
     _STREAMS,
     history_conversion.convert,
     _PLACES_BY_TYPE,
+    history_types.create,
 )
 
 

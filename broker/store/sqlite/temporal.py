@@ -162,6 +162,7 @@ class SqliteTemporal:
         """See `TemporalStore.remove_evolution`."""
         past = await self._past(tenant, entity_id)
         series = await self._readers.read(lambda connection: series_of_entity(connection, past.seq))
+        await self._write(lambda changes: changes.forget_types(past.seq))
         await self._remove(past.seq, series)
         await self._write(lambda changes: changes.end(past.seq))
 

@@ -25,7 +25,7 @@ from broker.store.interface import (
     Matcher,
     StoredEntity,
 )
-from broker.store.sqlite import index, usage
+from broker.store.sqlite import history_types, index, usage
 from broker.store.sqlite.cache import EntityCache, Held, Key
 from broker.store.sqlite.history import History
 from broker.store.sqlite.outbox import OutboxRows
@@ -146,9 +146,10 @@ class EntityTransaction:
             self.history.note_late(cursor, held.seq, late, moments.instant_of(now))
         if after is before:
             return answer
-        if held is not None and before is None:  # expired and not yet swept: gone all the same
-            self._delete(cursor, tenant, number, held, now)
-            held = None
+        if held is not None and before is not held.stored.entity:
+            # What expired and was not swept yet goes first, as a change of its own.
+            self._write(cursor, tenant, number, entity_id, held, held.stored.entity, before, now)
+            held = self._pending[tenant, entity_id]
         self._write(cursor, tenant, number, entity_id, held, before, after, now)
         return answer
 
@@ -179,6 +180,9 @@ class EntityTransaction:
             )
         else:
             seq, version = held.seq, held.stored.version + 1
+            if before is not None and before["type"] != after["type"]:
+                type_set = self.terms.type_set(cursor, before["type"])
+                history_types.note(cursor, number, type_set, seq)
             cursor.execute(
                 "UPDATE entity SET version = ?, body = ?, modified = ?, expires = ? WHERE seq = ?",
                 (version, _encode(after), at, expires, seq),
@@ -194,12 +198,15 @@ class EntityTransaction:
     ) -> tuple[int, int]:
         """Return the row number and the version of a new entity; it goes on with its history."""
         row = cursor.execute(
-            "SELECT seq, version FROM evolution WHERE tenant = ? AND id = ?", (number, entity_id)
+            "SELECT seq, version, type_set FROM evolution WHERE tenant = ? AND id = ?",
+            (number, entity_id),
         ).fetchone()
         if row is None:
             return self.new_seq(), 1
-        seq, version = row
+        seq, version, type_set = row
         cursor.execute("DELETE FROM evolution WHERE seq = ?", (seq,))
+        if type_set != self.terms.type_set(cursor, after["type"]):
+            history_types.note(cursor, number, type_set, seq)
         at = moments.instant(after["createdAt"])
         self.history.note_types(cursor, seq, after["type"], at, version + 1)
         return seq, version + 1

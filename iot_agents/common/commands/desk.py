@@ -11,14 +11,14 @@ import asyncio
 import logging
 import sqlite3
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from iot_agents.common.backoff import Backoff
-from iot_agents.common.commands import rows
+from iot_agents.common.commands import reports, rows
 from iot_agents.common.commands.model import (
     Command,
     CommandOutcome,
@@ -35,9 +35,12 @@ from iot_agents.common.commands.model import (
     Unsure,
 )
 from iot_agents.common.commands.provisioned import find_command
+from iot_agents.common.commands.showing import said, status_entry
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import Known
-from iot_agents.common.spool import Spool, SpoolFull
+from iot_agents.common.spool import Entry, Spool, SpoolFull
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _AT_A_TIME = 200
@@ -88,6 +91,19 @@ class Asked:
     stored: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a request.
+
+    Attributes:
+        ids: of the commands that had not come before.
+        entities: of the devices that have the command, whether or not it had come before.
+    """
+
+    ids: Sequence[str] = ()
+    entities: Collection[str] = ()
+
+
 class TooManyCommands(Exception):
     """So many commands are unfinished that no more are taken."""
 
@@ -120,11 +136,8 @@ class Desk:
         """Tell whether a transport of this agent serves devices provisioned like this."""
         return self._courier(in_force) is not None
 
-    async def ask(self, asked: Sequence[Asked]) -> Sequence[str]:
+    async def ask(self, asked: Sequence[Asked]) -> Taken:
         """Take commands in, all or none; those of devices or names nobody knows are left out.
-
-        Returns:
-            The ids of the commands that had not come before.
 
         Raises:
             TooManyCommands: nothing was taken.
@@ -133,7 +146,7 @@ class Desk:
         """
         new = [made for one in asked if (made := await self._new(one)) is not None]
         if not new:
-            return ()
+            return Taken()
         if self._spool.full:
             raise SpoolFull("the spool is full")
         open_now = await self._spool.database.submit(rows.unfinished)
@@ -141,7 +154,7 @@ class Desk:
             raise TooManyCommands(f"{open_now} commands are unfinished")
         ids = await self._spool.change(partial(rows.request, commands=new, now=self._now()))
         self._wake.set()
-        return ids
+        return Taken(ids, {each.entity_id for each in new})
 
     async def answered(
         self, tenant: str, known: Known, name: str, result: Any, *, failed: bool = False
@@ -154,7 +167,7 @@ class Desk:
         entity_id, kind = entity_of(known)
         state = State.FAILED if failed else State.DONE
         now = self._now()
-        shown = rows.said(name, "ERROR" if failed else "OK", result, now)
+        shown = said(name, "ERROR" if failed else "OK", result, now)
         job = partial(
             rows.answered,
             tenant=tenant,
@@ -169,21 +182,26 @@ class Desk:
             command_id, entries = job(connection)
             if not command_id:
                 device = known.device.device_id
-                entries = (rows.status_entry(tenant, device, entity_id, kind, shown),)
+                entries = (status_entry(tenant, device, entity_id, kind, shown),)
             return command_id, entries
 
-        return await self._spool.change(finish)
+        return await self._changed(finish)
 
     async def reported(self, report: NetworkReport) -> Sequence[str]:
-        """Note what a network tells of commands; see `rows.reported`.
+        """Note what a network tells of commands; see `reports.reported`.
 
         Raises:
             sqlite3.Error: it could not be written.
         """
         if report.fate is Fate.QUEUED:
             return ()
-        job = partial(rows.reported, report=report, now=self._now())
-        return await self._spool.change(job)
+        return await self._changed(partial(reports.reported, report=report, now=self._now()))
+
+    async def _changed(self, job: Callable[[sqlite3.Connection], tuple[T, Sequence[Entry]]]) -> T:
+        """Change the states of commands, for which another one may have been waiting."""
+        result = await self._spool.change(job)
+        self._wake.set()
+        return result
 
     async def fetch(self, known: Known, limit: int = 100) -> Sequence[rows.Row]:
         """Return what a device that polls is to do now; it is delivered with that."""
@@ -216,9 +234,8 @@ class Desk:
 
     async def cancel(self, command_id: str) -> bool:
         """Give up a command that has not left; False when there is no such command."""
-        return await self._spool.change(
-            partial(rows.cancel, command_id=command_id, now=self._now())
-        )
+        job = partial(rows.cancel, command_id=command_id, now=self._now())
+        return await self._changed(job)
 
     async def listed(self, selection: rows.Selection) -> Sequence[rows.Row]:
         """Return commands, the newest first."""
@@ -312,12 +329,15 @@ class Desk:
             return Unsure(f"unexpected error: {error!r}")
 
     async def _label(self, seq: int, label: Label) -> None:
-        await self._spool.database.submit(partial(rows.label, seq=seq, label=label))
+        await self._spool.database.submit(partial(reports.label, seq=seq, label=label))
 
     async def _record(self, row: rows.Row, outcome: CommandOutcome) -> None:
         match outcome:
-            case Sent(acknowledged):
+            case Sent(acknowledged, replaced):
                 await self._move(row, State.ACKNOWLEDGED if acknowledged else State.SENT)
+                if replaced:
+                    job = partial(reports.replaced, seq=row.seq, now=self._now())
+                    await self._changed(job)
             case Held():
                 await self._move(row, State.HELD)
             case Done(result):
@@ -368,6 +388,7 @@ class Desk:
             name=found.name,
             value=asked.value,
             idempotent=found.idempotent,
+            alone=found.alone,
             at=at,
             expires=at + expiry,
             stored=asked.stored,

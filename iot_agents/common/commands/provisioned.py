@@ -4,6 +4,7 @@ A command is an element of `commands` of a device or its group. Beside the membe
 agents know, its `metadata` may say how it is treated:
 
     {"name": "open", "metadata": {"expiry": {"value": 60}, "idempotent": {"value": true}}}
+    {"name": "move", "metadata": {"oneAtATime": {"value": true}}}
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ class ProvisionedCommand:
         element: all members.
         expiry: seconds until it is given up; None is the agent's.
         idempotent: whether a device may get it twice.
+        alone: whether a device gets the next one of this name only when the one before is finished,
+            so that each answer is the answer to it.
     """
 
     name: str
     element: Mapping[str, Any]
     expiry: float | None
     idempotent: bool
+    alone: bool
 
 
 def find_command(in_force: Mapping[str, Any], name: str) -> ProvisionedCommand | None:
@@ -52,21 +56,23 @@ def command_names(provisioned: Mapping[str, Any]) -> list[str]:
     return [_name(element) for element in provisioned.get("commands") or ()]
 
 
+def option(element: Mapping[str, Any], name: str) -> Any:
+    """Return what the metadata of a command say under a name; None when they say nothing."""
+    metadatum = (element.get("metadata") or {}).get(name)
+    return metadatum.get("value") if isinstance(metadatum, Mapping) else metadatum
+
+
 def _name(element: Mapping[str, Any]) -> str:
     return str(element.get("name") or element.get("object_id") or "")
 
 
 def _read(name: str, element: Mapping[str, Any]) -> ProvisionedCommand:
-    metadata = element.get("metadata") or {}
-    expiry = _value(metadata.get("expiry"))
+    expiry = option(element, "expiry")
     usable = isinstance(expiry, int | float) and not isinstance(expiry, bool) and expiry > 0
     return ProvisionedCommand(
         name,
         element,
         float(expiry) if usable else None,
-        _value(metadata.get("idempotent")) is True,
+        option(element, "idempotent") is True,
+        option(element, "oneAtATime") is True,
     )
-
-
-def _value(metadatum: Any) -> Any:
-    return metadatum.get("value") if isinstance(metadatum, Mapping) else metadatum

@@ -26,7 +26,7 @@ from broker.core.identifiers import check_tenant
 from iot_agents.common.commands.desk import Asked, Desk, TooManyCommands
 from iot_agents.common.commands.model import State
 from iot_agents.common.commands.provisioned import UNASKED
-from iot_agents.common.commands.rows import Selection
+from iot_agents.common.commands.rows import Row, Selection
 from iot_agents.common.spool import SpoolFull
 
 NOTIFY: Final = "/commands/{agent}/notify"
@@ -143,6 +143,7 @@ class CommandRequests:
         tenant = _tenant(request.headers.get("fiware-service", ""))
         bulk = _decoded(await request.read(), _bulk)
         found: list[str] = []
+        known: set[str] = set()
         for desk in self._desks.values():
             entities = bulk.entities or await desk.entities(
                 tenant, bulk.type, bulk.apikey, _MAX_ENTITIES
@@ -158,8 +159,15 @@ class CommandRequests:
                 )
                 for entity in entities
             ]
-            found += await desk.ask(asked)
-        return web.json_response({"count": len(found), "commands": found}, status=202)
+            taken = await desk.ask(asked)
+            found += taken.ids
+            known.update(taken.entities)
+        if not known:
+            detail = f"none of the devices asked for has a command {bulk.command:.80}"
+            raise _Refused(404, "ResourceNotFound", detail)
+        unknown = [entity for entity in bulk.entities if entity not in known]
+        answer = {"count": len(found), "commands": found, "unknown": unknown}
+        return web.json_response(answer, status=202)
 
     async def listed(self, request: web.Request) -> web.Response:
         """Return the newest commands, of an entity, a device or a state if so asked."""
@@ -185,22 +193,28 @@ class CommandRequests:
 
     async def shown(self, request: web.Request) -> web.Response:
         """Return one command."""
-        for agent, desk in self._desks.items():
-            row = await desk.one(request.match_info["id"])
-            if row is not None:
-                return _json({"agent": agent, **row.document()})
-        raise _Refused(404, "ResourceNotFound", "no such command")
+        agent, row = await self._meant(request)
+        return _json({"agent": agent, **row.document()})
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Give up a command that has not left."""
-        for desk in self._desks.values():
-            if await desk.cancel(request.match_info["id"]):
-                return web.Response(status=204)
-        raise _Refused(404, "ResourceNotFound", "no such command, or it has left already")
+        agent, row = await self._meant(request)
+        if not await self._desks[agent].cancel(row.id):
+            raise _Refused(409, "Conflict", "the command has left already")
+        return web.Response(status=204)
+
+    async def _meant(self, request: web.Request) -> tuple[str, Row]:
+        """Return the command that a path names, with its agent; a tenant sees its own alone."""
+        tenant = _tenant(request.headers.get("fiware-service", ""))
+        for agent, desk in self._desks.items():
+            row = await desk.one(request.match_info["id"])
+            if row is not None and row.tenant == tenant:
+                return agent, row
+        raise _Refused(404, "ResourceNotFound", "no such command")
 
     async def _ask(self, asked: Sequence[Asked]) -> bool:
         taken = [await desk.ask(asked) for desk in self._desks.values()]
-        return any(taken)
+        return any(each.ids for each in taken)
 
 
 def _asked_by(

@@ -9,14 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
-from broker.core.timestamps import format_timestamp
-from iot_agents.common.commands.model import OPEN, STATUS, Fate, Label, NetworkReport, State
+from iot_agents.common.commands.model import OPEN, STATUS, State
 from iot_agents.common.commands.provisioned import UNASKED
+from iot_agents.common.commands.showing import moment, said, status_entry
 from iot_agents.common.spool import Entry
 
 _COLUMNS: Final = (
@@ -24,13 +23,9 @@ _COLUMNS: Final = (
     " at, changed, expires, confirmed"
 )
 _ANSWERABLE: Final = (State.SENDING, State.SENT, State.ACKNOWLEDGED, State.HELD)
-_LATE: Final = (State.EXPIRED, State.FAILED)
+LATE: Final = (State.EXPIRED, State.FAILED)
+_OVER: Final = (*LATE, State.DONE)
 _UNFINISHED: Final = (*OPEN, State.SENDING)
-_NOT_SENT: Final[Sequence[State]] = (State.SENDING, State.SENT)
-_IN_NETWORK: Final[Sequence[State]] = (*_NOT_SENT, State.ACKNOWLEDGED)
-_UNCONFIRMED: Final = "sent; the device was not asked to confirm it"
-_CONFIRMED: Final = "the device confirmed it"
-_MOST_HANDLES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +34,7 @@ class NewCommand:
 
     Attributes:
         key: the same for every delivery of the same request; empty when nothing can tell.
+        alone: whether it waits until the one of its name before it is finished.
         at: when it was asked for, in seconds since 1970; `expires` likewise.
         stored: whether the broker keeps what was asked for as the attribute's value.
     """
@@ -52,6 +48,7 @@ class NewCommand:
     name: str
     value: Any
     idempotent: bool
+    alone: bool
     at: float
     expires: float
     stored: bool
@@ -108,11 +105,6 @@ class Selection:
     limit: int = 100
 
 
-def moment(seconds: float) -> str:
-    """Return seconds since 1970 as a DateTime."""
-    return format_timestamp(datetime.fromtimestamp(seconds, UTC))
-
-
 def request(
     connection: sqlite3.Connection, *, commands: Sequence[NewCommand], now: float
 ) -> tuple[Sequence[str], Sequence[Entry]]:
@@ -122,8 +114,8 @@ def request(
     for new in commands:
         cursor = connection.execute(
             "INSERT OR IGNORE INTO command (id, key, tenant, entity_id, entity_type, device_id,"
-            " name, value, state, idempotent, handle, info, at, changed, expires, not_before)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '\"\"', ?, ?, ?, 0)",
+            " name, value, state, idempotent, alone, handle, info, at, changed, expires,"
+            " not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '\"\"', ?, ?, ?, 0)",
             (
                 new.id,
                 new.key or None,
@@ -135,6 +127,7 @@ def request(
                 msgspec.json.encode(new.value),
                 State.REQUESTED.value,
                 new.idempotent,
+                new.alone,
                 new.at,
                 now,
                 new.expires,
@@ -147,13 +140,18 @@ def request(
 
 
 def claim(connection: sqlite3.Connection, *, now: float, limit: int) -> Sequence[Row]:
-    """Record what is about to be sent: of each entity the first that was not sent yet."""
+    """Record what is about to be sent: of each entity the first that was not sent yet.
+
+    One that goes alone, and with it all after it, waits for those of its name that were sent.
+    """
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM command WHERE state = 'requested' AND not_before <= ?"
         " AND expires > ? AND NOT EXISTS ("
         "  SELECT 1 FROM command AS earlier WHERE earlier.tenant = command.tenant"
         "  AND earlier.entity_id = command.entity_id"
-        "  AND earlier.state IN ('requested', 'sending') AND earlier.seq < command.seq)"
+        "  AND (earlier.state IN ('requested', 'sending') OR (command.alone"
+        "   AND earlier.name = command.name AND earlier.state IN ('held', 'sent', 'acknowledged')))"
+        "  AND earlier.seq < command.seq)"
         " ORDER BY seq LIMIT ?",
         (now, now, limit),
     )
@@ -168,7 +166,7 @@ def claim(connection: sqlite3.Connection, *, now: float, limit: int) -> Sequence
 def next_moment(connection: sqlite3.Connection, *, now: float) -> float | None:
     """Return when something will become due or expire next, None when nothing will."""
     (expiry,) = connection.execute(
-        f"SELECT min(expires) FROM command WHERE state IN ({_marks(OPEN)})", OPEN
+        f"SELECT min(expires) FROM command WHERE state IN ({marks(OPEN)})", OPEN
     ).fetchone()
     (retry,) = connection.execute(
         "SELECT min(not_before) FROM command WHERE state = 'requested' AND not_before > ?", (now,)
@@ -194,10 +192,10 @@ def move(
     info: Any = "",
 ) -> tuple[bool, Sequence[Entry]]:
     """Put a command that is being sent into another state."""
-    found = _select(connection, "seq = ? AND state = 'sending'", (seq,))
+    found = select(connection, "seq = ? AND state = 'sending'", (seq,))
     if not found:
         return False, ()
-    entry = _set(connection, found[0], state, now, info)
+    entry = put_into(connection, found[0], state, now, info)
     # What is held is as pending to the one who asked as it was before.
     return True, () if state is State.HELD else (entry,)
 
@@ -214,93 +212,42 @@ def answered(
 ) -> tuple[str, Sequence[Entry]]:
     """Finish the oldest command of a name that waits for its answer.
 
-    Without one, the newest that was given up takes it: the answer came late.
+    Without one, the last takes it if it was given up: the answer came late.
 
     Returns:
         The command's id; empty when there is none, and then nothing was changed.
     """
     where = "tenant = ? AND entity_id = ? AND name = ? AND state IN"
     named = (tenant, entity_id, name)
-    found = _select(
-        connection, f"{where} ({_marks(_ANSWERABLE)}) ORDER BY seq", (*named, *_ANSWERABLE)
-    ) or _select(connection, f"{where} ({_marks(_LATE)}) ORDER BY seq DESC", (*named, *_LATE))
-    if not found:
+    found = select(
+        connection, f"{where} ({marks(_ANSWERABLE)}) ORDER BY seq", (*named, *_ANSWERABLE)
+    ) or select(connection, f"{where} ({marks(_OVER)}) ORDER BY seq DESC", (*named, *_OVER))
+    if not found or found[0].state is State.DONE:
+        # What is done already was answered: this is its answer again, or nobody asked for it.
         return "", ()
-    return found[0].id, [_set(connection, found[0], state, now, info)]
-
-
-def label(connection: sqlite3.Connection, *, seq: int, label: Label) -> None:
-    """Note by what a network will mean a command that is being sent."""
-    connection.execute(
-        "UPDATE command SET address = ?, handle = ?, confirmed = ? WHERE seq = ?",
-        (label.address, label.handle, label.confirmed, seq),
-    )
-
-
-def reported(
-    connection: sqlite3.Connection, *, report: NetworkReport, now: float
-) -> tuple[Sequence[str], Sequence[Entry]]:
-    """Note what a network tells of a command it was given, or of several.
-
-    A command that was sent is done where the device was not asked to confirm it. One that was given
-    up is done all the same when its own handle says so.
-
-    Returns:
-        The ids of the commands of which it tells something new.
-    """
-    told: list[str] = []
-    entries: list[Entry] = []
-    for row in _meant(connection, report):
-        state, info = _state_of(row, report)
-        if state is row.state or (row.state in _LATE and state is not State.DONE):
-            continue
-        told.append(row.id)
-        entries.append(_set(connection, row, state, now, info))
-    return told, entries
-
-
-def _meant(connection: sqlite3.Connection, report: NetworkReport) -> Sequence[Row]:
-    if report.handles is None:
-        # Its queue is a queue: what was put in first is sent first, and confirmed first.
-        states = _NOT_SENT if report.fate is Fate.SENT else _IN_NETWORK
-        where = f"address = ? AND state IN ({_marks(states)}) AND (confirmed OR ?)"
-        any_one = report.fate is not Fate.ACKNOWLEDGED
-        return _select(connection, f"{where} ORDER BY seq", (report.address, *states, any_one))
-    # Whoever may speak for a device may not speak for another one's commands.
-    states = (*_IN_NETWORK, *_LATE)
-    handles = report.handles[:_MOST_HANDLES]
-    where = f"address = ? AND handle IN ({_marks(handles)}) AND state IN ({_marks(states)})"
-    return _select(connection, where, (report.address, *handles, *states), _MOST_HANDLES)
-
-
-def _state_of(row: Row, report: NetworkReport) -> tuple[State, str]:
-    if report.fate is Fate.SENT:
-        return (State.ACKNOWLEDGED, "") if row.confirmed else (State.DONE, _UNCONFIRMED)
-    if report.fate is Fate.ACKNOWLEDGED:
-        return State.DONE, _CONFIRMED
-    return State.FAILED, report.reason
+    return found[0].id, [put_into(connection, found[0], state, now, info)]
 
 
 def fetch(
     connection: sqlite3.Connection, *, tenant: str, entity_id: str, now: float, limit: int
 ) -> tuple[Sequence[Row], Sequence[Entry]]:
     """Hand over what is held for a device, the first command of each name."""
-    held = _select(
+    held = select(
         connection,
         "tenant = ? AND entity_id = ? AND state = 'held' AND expires > ?"
         " GROUP BY name HAVING seq = min(seq) ORDER BY seq",
         (tenant, entity_id, now),
         limit,
     )
-    return held, [_set(connection, row, State.ACKNOWLEDGED, now, "") for row in held]
+    return held, [put_into(connection, row, State.ACKNOWLEDGED, now, "") for row in held]
 
 
 def expire(
     connection: sqlite3.Connection, *, now: float, limit: int
 ) -> tuple[int, Sequence[Entry]]:
     """Give up what is too old and return how much that was."""
-    found = _select(connection, f"state IN ({_marks(OPEN)}) AND expires <= ?", (*OPEN, now), limit)
-    entries = [_set(connection, row, State.EXPIRED, now, _late(row)) for row in found]
+    found = select(connection, f"state IN ({marks(OPEN)}) AND expires <= ?", (*OPEN, now), limit)
+    entries = [put_into(connection, row, State.EXPIRED, now, _late(row)) for row in found]
     return len(found), entries
 
 
@@ -309,24 +256,24 @@ def recover(connection: sqlite3.Connection, *, now: float) -> tuple[int, Sequenc
     connection.execute(
         "UPDATE command SET state = 'requested' WHERE state = 'sending' AND idempotent"
     )
-    doubtful = _select(connection, "state = 'sending'", (), -1)
+    doubtful = select(connection, "state = 'sending'", (), -1)
     reason = "the agent stopped while sending: the device may have got it or not"
-    return len(doubtful), [_set(connection, row, State.FAILED, now, reason) for row in doubtful]
+    return len(doubtful), [put_into(connection, row, State.FAILED, now, reason) for row in doubtful]
 
 
 def cancel(
     connection: sqlite3.Connection, *, command_id: str, now: float
 ) -> tuple[bool, Sequence[Entry]]:
     """Give up a command that has not left; False when there is no such command."""
-    found = _select(connection, "id = ? AND state IN ('requested', 'held')", (command_id,))
+    found = select(connection, "id = ? AND state IN ('requested', 'held')", (command_id,))
     if not found:
         return False, ()
-    return True, [_set(connection, found[0], State.FAILED, now, "cancelled")]
+    return True, [put_into(connection, found[0], State.FAILED, now, "cancelled")]
 
 
 def forget(connection: sqlite3.Connection, *, before: float, keep: int) -> int:
     """Remove finished commands that are too old or too many, and return how many."""
-    finished = f"state NOT IN ({_marks(_UNFINISHED)})"
+    finished = f"state NOT IN ({marks(_UNFINISHED)})"
     removed = connection.execute(
         f"DELETE FROM command WHERE {finished} AND changed < ?", (*_UNFINISHED, before)
     ).rowcount
@@ -342,7 +289,7 @@ def forget(connection: sqlite3.Connection, *, before: float, keep: int) -> int:
 def unfinished(connection: sqlite3.Connection) -> int:
     """Count the commands that are not finished."""
     (count,) = connection.execute(
-        f"SELECT count(*) FROM command WHERE state IN ({_marks(_UNFINISHED)})", _UNFINISHED
+        f"SELECT count(*) FROM command WHERE state IN ({marks(_UNFINISHED)})", _UNFINISHED
     ).fetchone()
     return int(count)
 
@@ -357,32 +304,13 @@ def listed(connection: sqlite3.Connection, *, selection: Selection) -> Sequence[
     }
     given = {name: value for name, value in conditions.items() if value is not None}
     where = " AND ".join(f"{name} = ?" for name in given) or "1"
-    return _select(connection, f"{where} ORDER BY seq DESC", tuple(given.values()), selection.limit)
+    return select(connection, f"{where} ORDER BY seq DESC", tuple(given.values()), selection.limit)
 
 
 def one(connection: sqlite3.Connection, *, command_id: str) -> Row | None:
     """Return a command."""
-    found = _select(connection, "id = ?", (command_id,))
+    found = select(connection, "id = ?", (command_id,))
     return found[0] if found else None
-
-
-def status_entry(
-    tenant: str, device_id: str, entity_id: str, entity_type: str, said: Mapping[str, Any]
-) -> Entry:
-    """Return the entry that tells the broker what became of a command."""
-    return Entry(tenant, device_id, ({"id": entity_id, "type": entity_type, **said},))
-
-
-def said(name: str, status: str, info: Any, now: float, command_id: str = "") -> dict[str, Any]:
-    """Return the attributes `<name>_status` and, unless info is None, `<name>_info`."""
-    at = moment(now)
-    shown: dict[str, Any] = {"type": "Property", "value": status, "observedAt": at}
-    if command_id:
-        shown["commandId"] = {"type": "Property", "value": command_id}
-    attributes: dict[str, Any] = {f"{name}_status": shown}
-    if info is not None:
-        attributes[f"{name}_info"] = {"type": "Property", "value": info, "observedAt": at}
-    return attributes
 
 
 def _pending(new: NewCommand, now: float) -> Entry:
@@ -399,13 +327,14 @@ def _late(row: Row) -> str:
     return f"it {what} within {seconds:g} s"
 
 
-def _set(
+def put_into(
     connection: sqlite3.Connection,
     row: Row,
     state: State,
     now: float,
     info: Any,
 ) -> Entry:
+    """Put a command into a state and return the entry that tells the broker."""
     connection.execute(
         "UPDATE command SET state = ?, changed = ?, info = ? WHERE seq = ?",
         (state.value, now, msgspec.json.encode(info), row.seq),
@@ -415,14 +344,16 @@ def _set(
     return status_entry(row.tenant, row.device_id, row.entity_id, row.entity_type, shown)
 
 
-def _select(
+def select(
     connection: sqlite3.Connection, where: str, values: Sequence[Any], limit: int = 1
 ) -> list[Row]:
+    """Return the commands for which a condition holds."""
     query = f"SELECT {_COLUMNS} FROM command WHERE {where} LIMIT ?"
     return [_row(row) for row in connection.execute(query, (*values, limit))]
 
 
-def _marks(values: Sequence[str]) -> str:
+def marks(values: Sequence[str]) -> str:
+    """Return as many question marks as there are values."""
     return ", ".join("?" * len(values))
 
 

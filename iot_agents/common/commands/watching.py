@@ -23,9 +23,9 @@ import msgspec
 
 from broker.client import BrokerRefused, BrokerUnreachable, Client
 from iot_agents.common.backoff import Backoff
-from iot_agents.common.commands import rows
 from iot_agents.common.commands.desk import entity_of
 from iot_agents.common.commands.provisioned import UNASKED, command_names
+from iot_agents.common.commands.showing import status_entry
 from iot_agents.common.device import document_of
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import Known
@@ -226,9 +226,7 @@ class Watcher:
             names = [name for name in command_names(known.in_force) if name not in have]
             if not names:
                 continue
-            entry = rows.status_entry(
-                device.service, device.device_id, entity_id, kind, _unasked(names)
-            )
+            entry = status_entry(device.service, device.device_id, entity_id, kind, _unasked(names))
             all_names = sorted({*have, *names})
             state = {key: msgspec.json.encode(all_names)}
             await self._spool.put(Entry(entry.tenant, entry.device, entry.entities, state=state))

@@ -6,22 +6,11 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from broker.core.identifiers import is_uri
+from broker.core.vocabulary import VALUE_MEMBERS
 from smart_data_models.jexl.values import ExpressionError, describe
 
 Builder: TypeAlias = Callable[[Any, str | None], dict[str, Any]]
 """Makes an attribute of a value and its observedAt."""
-
-MEMBERS: Final = {
-    "Property": "value",
-    "GeoProperty": "value",
-    "Relationship": "object",
-    "LanguageProperty": "languageMap",
-    "VocabProperty": "vocab",
-    "JsonProperty": "json",
-    "ListProperty": "valueList",
-    "ListRelationship": "objectList",
-}
-"""The member that says what an attribute says, by the attribute's kind."""
 
 _GEOMETRIES: Final = frozenset(
     ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
@@ -37,7 +26,7 @@ def builder(kind: str, unit: str | None = None, *, trusted: bool = False) -> Bui
         trusted: the values are made so that they fit the kind, and need no check.
     """
     check = None if trusted else _CHECKS.get(kind)
-    make = _making(kind, MEMBERS[kind], unit)
+    make = _making(kind, VALUE_MEMBERS[kind], unit)
     if check is None:
         return make
     if kind == "ListRelationship":

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from broker.core.vocabulary import VALUE_MEMBERS
 from iot_agents.common.mapping.attribute_types import kind_and_conversion
 from iot_agents.common.mapping.given import Given
-from iot_agents.common.mapping.instances import MEMBERS, builder
+from iot_agents.common.mapping.instances import builder
 from iot_agents.mqtt.payloads.iota_json import sets_of
 from iot_agents.mqtt.payloads.language import BadPayload, Measures
 from smart_data_models.jexl import times
@@ -42,10 +43,11 @@ def _of_ld(entity: Mapping[str, Any]) -> Measures:
         if name == "@context":
             continue
         kind = attribute.get("type") if isinstance(attribute, dict) else None
-        if name in _IDENTITY or kind not in MEMBERS or MEMBERS[kind] not in attribute:
+        member = VALUE_MEMBERS.get(str(kind))
+        if name in _IDENTITY or member is None or member not in attribute:
             measures[name] = attribute
             continue
-        measures[name] = Given(attribute[MEMBERS[kind]], attribute)
+        measures[name] = Given(attribute[member], attribute)
     return measures
 
 

@@ -116,7 +116,7 @@ class Work:
 
     async def ask(self, name: str = "open", value: Any = 1, **members: Any) -> list[str]:
         asked = Asked("city", members.pop("entity", ENTITY), name, value, **members)
-        return list(await self.desk.ask([asked]))
+        return list((await self.desk.ask([asked])).ids)
 
     async def shown(self) -> list[tuple[str, Any]]:
         """Return what the broker is told, as (attribute, value) in order."""
@@ -508,6 +508,39 @@ async def test_an_answer_to_no_known_command_is_shown_all_the_same(office: Offic
         assert known is not None
         assert await work.desk.answered("city", known, "open", "done") == ""
         assert await work.shown() == [("open_status", "OK"), ("open_info", "done")]
+
+
+async def test_an_answer_that_comes_twice_finishes_no_older_command(office: Office) -> None:
+    async with office.open(Courier(Failed("no line"), Sent())) as work:
+        await work.provision()
+        ids = await work.ask(value=1)
+        await work.until("failed")
+        ids += await work.ask(value=2)
+        await work.until("sent")
+        known = await work.registry.by_entity("city", ENTITY)
+        assert known is not None
+        answers = [await work.desk.answered("city", known, "open", "up") for _ in range(2)]
+
+        assert answers == [ids[1], ""]
+        assert await states(work, ids) == ["failed", "done"]
+
+
+async def test_one_at_a_time_waits_for_the_answer_to_the_one_before(office: Office) -> None:
+    courier = Courier()
+    async with office.open(courier) as work:
+        await work.provision(commands=[{"name": "open", "metadata": {"oneAtATime": True}}])
+        ids = await work.ask(value=1) + await work.ask(value=2)
+        await work.until("sent")
+        before = await states(work, ids)
+        known = await work.registry.by_entity("city", ENTITY)
+        assert known is not None
+        finished = [await work.desk.answered("city", known, "open", "first")]
+        await courier.has_sent(2)
+        await work.until("sent")
+        finished.append(await work.desk.answered("city", known, "open", "second"))
+
+        assert before == ["sent", "requested"]
+        assert finished == ids
 
 
 async def test_a_command_that_has_not_left_can_be_cancelled(office: Office) -> None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rigel.demo.city import City, build_city
+from rigel.demo.frames import litres_of
 from rigel.demo.story import EvseChange, Stay, Story, Uplink, first_midnight, tell
 
 START = datetime(2026, 6, 17, tzinfo=ZoneInfo("Europe/Paris"))
@@ -56,7 +57,7 @@ def test_every_device_and_every_charging_point_speaks(city: City, story: Story) 
 def test_device_ids_are_unique_and_locally_administered(city: City) -> None:
     ids = _dev_euis(city)
 
-    assert len(set(ids)) == len(ids) == 72
+    assert len(set(ids)) == len(ids) == 76
     assert all(len(bytes.fromhex(dev_eui)) == 8 and dev_eui.startswith("02") for dev_eui in ids)
 
 
@@ -115,6 +116,38 @@ def test_some_cars_stand_at_a_charger_long_after_it_stopped(story: Story) -> Non
     assert quiet[False] > 20
 
 
+def test_some_charging_points_are_out_of_order_for_some_hours(city: City, story: Story) -> None:
+    changes = [e for e in story.events if isinstance(e, EvseChange)]
+    points = {change.evse for change in changes if change.status == "OUTOFORDER"}
+    next_told = [
+        next(c for c in changes if c.evse == change.evse and c.at > change.at)
+        for change in changes
+        if change.status == "OUTOFORDER" and change.at < story.end - timedelta(hours=20)
+    ]
+
+    assert 0 < len(points) < sum(len(station.evses) for station in city.stations) / 2
+    assert {change.status for change in next_told} == {"AVAILABLE"}
+
+
+def test_a_status_change_of_a_charging_point_changes_its_status(city: City, story: Story) -> None:
+    statuses = {evse: ["AVAILABLE"] for station in city.stations for evse in station.evses}
+    for event in story.events:
+        if isinstance(event, EvseChange):
+            statuses[event.evse].append(event.status)
+
+    assert all(first != second for told in statuses.values() for first, second in pairwise(told))
+
+
+def test_the_index_of_a_water_meter_only_grows(city: City, story: Story) -> None:
+    indices = defaultdict(list)
+    for event in story.events:
+        if isinstance(event, Uplink) and event.f_port == 100:
+            indices[event.dev_eui].append(litres_of(event.payload))
+
+    assert indices.keys() == {meter.dev_eui for meter in city.meters}
+    assert all(read == sorted(read) and read[0] < read[-1] for read in indices.values())
+
+
 def test_the_market_is_busier_at_noon_than_at_night(story: Story) -> None:
     hours = Counter(
         stay.start.astimezone(ZoneInfo("Europe/Paris")).hour
@@ -146,7 +179,8 @@ def test_three_days_over_the_change_to_summer_time_are_72_hours(city: City) -> N
 
 
 def _dev_euis(city: City) -> list[str]:
-    return [bay.dev_eui for bay in city.bays] + [probe.dev_eui for probe in city.probes]
+    bays, probes = [bay.dev_eui for bay in city.bays], [probe.dev_eui for probe in city.probes]
+    return [*bays, *probes, *(meter.dev_eui for meter in city.meters)]
 
 
 def _stands(stay: Stay, at: datetime) -> bool:

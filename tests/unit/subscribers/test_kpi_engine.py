@@ -332,3 +332,19 @@ def test_what_was_observed_is_counted_by_what_became_of_it(bench: EngineBench) -
 
     assert bench.counts["observations", "taken"] == 2
     assert bench.counts["observations", "known"] == 1
+
+
+def test_the_share_of_time_may_be_that_of_several_states() -> None:
+    working = {
+        **OCCUPANCY,
+        "source": {**SOURCE, "states": ["free", "occupied", "broken"]},
+        "measure": {"shareOfTime": ["free", "occupied"]},
+    }
+    with kpi_bench(working) as bench:
+        for hour, state in ((0, "free"), (6, "broken"), (12, "occupied"), (18, "unknown")):
+            bench.tell(
+                binding_of(working), SPOT, at(hour), at(hour), status=state, refParkingGroup=GROUP
+            )
+        bench.advance(at(18))
+
+        assert values(bench.advance(at(24))) == {"occupancy": 0.666667}

@@ -19,22 +19,26 @@ process: Parking
 """
 
 
-def test_the_packaged_kpis_share_one_subscription() -> None:
+def test_the_packaged_kpis_have_one_subscription_for_each_source() -> None:
     role = kpi_role(Settings())
 
-    (binding,) = role.bindings
-    assert binding.entity_type == "ParkingSpot"
-    assert binding.attributes == ("status", "refParkingGroup")
+    assert [(binding.entity_type, binding.attributes) for binding in role.bindings] == [
+        ("EVChargingPoint", ("status", "refEVChargingStation")),
+        ("ParkingSpot", ("status", "refParkingGroup")),
+        ("WaterConsumptionObserved", ("waterConsumption",)),
+    ]
 
 
-def test_the_packaged_kpis_are_the_four_of_a_parking_group() -> None:
+def test_the_packaged_kpis_are_about_parking_charging_and_water() -> None:
     found = load_definitions([packaged_kpis()], Kpi)
 
     assert [kpi.content.name for kpi in found] == [
+        "charging-availability",
         "parking-longest-stay",
         "parking-occupancy-rate",
         "parking-rotations",
         "parking-shortest-stay",
+        "water-use",
     ]
 
 
@@ -44,6 +48,13 @@ def test_the_packaged_kpis_are_the_four_of_a_parking_group() -> None:
         ("to: occupied", "to: taken", "measure: taken is not among source.states"),
         ("{changes: {from: free, to: occupied}}", "{}", "expected one of shareOfTime, changes"),
         ("{changes: {from: free, to: occupied}}", "{shareOfTime: x}", "x is not among"),
+        ("{changes: {from: free, to: occupied}}", "{shareOfTime: [free, x]}", "x is not among"),
+        ("{changes: {from: free, to: occupied}}", "{shareOfTime: []}", "of length >= 1"),
+        ("{changes: {from: free, to: occupied}}", "{increase: false}", "expected one of shareOf"),
+        ("{changes: {from: free, to: occupied}}", "{increase: true}", "source.unit: expected C62"),
+        ("states: [free, occupied]", "unit: LTR", "measure: free is not among source.states"),
+        ("states: [free, occupied]", "states: [free], unit: LTR", "source: expected either states"),
+        (", states: [free, occupied]", "", "source: expected either states, or the unit"),
         ("from: free", "form: free", "measure.changes.form: unknown field; the nearest known"),
         (
             "{changes: {from: free, to: occupied}}",

@@ -40,8 +40,9 @@ def test_a_malformed_type_selection_says_where(text: str, detail: str) -> None:
     assert caught.value.detail == detail
 
 
-def test_scopes_are_joined_like_types() -> None:
-    found = scope.parse("(/A/#;/B)|/C/+")
+@pytest.mark.parametrize("text", ["(/A/#;/B)|/C/+", "(A/#;B),C/+"])
+def test_scopes_are_joined_like_types_with_or_without_the_first_slash(text: str) -> None:
+    found = scope.parse(text)
 
     both = AllOf((ScopeIs(("A",), subtree=True), ScopeIs(("B",))))
     assert found == AnyOf((both, ScopeIs(("C", "+"))))
@@ -50,7 +51,7 @@ def test_scopes_are_joined_like_types() -> None:
 @pytest.mark.parametrize(
     ("text", "detail"),
     [
-        ("A", "scopeQ: expected a scope starting with '/' at position 1, got 'A'"),
+        ("#", "scopeQ: expected a scope level, '+' or '#' at position 1, got '#'"),
         ("/A/", "scopeQ: expected a scope level, '+' or '#' at position 4, got the end"),
         ("/A//B", "scopeQ: expected a scope level, '+' or '#' at position 4, got '/B'"),
         ("/#/A", "scopeQ: expected '/', ',', '|', ';' or the end at position 3, got '/A'"),
