@@ -147,6 +147,8 @@ def _timed(period: Mapping[str, Any]) -> _Lines:
 def _obstacles(told: Mapping[str, Any]) -> _Lines:
     if "stoppedBy" in told:
         yield f"  stopped by {told['stoppedBy']}"
+    if "problem" in told:
+        yield f"    {told['problem']}"
     for one in told.get("conditions", ()):
         if not one["holds"]:
             asked, seen = (msgspec.json.encode(one[name]).decode() for name in ("asked", "seen"))

@@ -96,11 +96,15 @@ class Request:
         """Return the decoded body.
 
         Raises:
-            InvalidRequest: it is not JSON (clause 5.5.4).
+            InvalidRequest: it is not JSON (clause 5.5.4), or not packed as it says.
             Refused: 413, it is larger than is taken here.
         """
         try:
             content = await self.raw.read()
+        except web.RequestPayloadError as error:
+            encoding = self.raw.headers.get("Content-Encoding", "none")
+            detail = f"the body did not come whole; Content-Encoding: {encoding:.80}"
+            raise InvalidRequest(detail) from error
         except web.HTTPRequestEntityTooLarge as error:
             detail = f"the body has more than {self.raw.client_max_size} bytes"
             raise media.Refused(http_problem(413, "Content too large", detail)) from error
