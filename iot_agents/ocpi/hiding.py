@@ -6,9 +6,10 @@ from typing import Final
 
 from iot_agents.ocpi.ledger import Ledger, Place, changes, place
 
-CDR: Final = "cdr"
 POINT: Final = "point"
-"""The kind of what the newest Session told of a charging point."""
+"""The kind of what the newest Session told of a charging point, by Location and EVSE."""
+TOLD: Final = "told"
+"""The kind of what a CDR told, by Location and CDR."""
 
 
 async def hide(ledger: Ledger, party: tuple[str, str], location_id: str) -> None:
@@ -20,13 +21,8 @@ async def hide(ledger: Ledger, party: tuple[str, str], location_id: str) -> None
         SpoolFull: it was not taken.
         NotDurable: it may not have been written.
     """
-    async for key, kept in ledger.known(CDR, party):
-        told = kept.document.get("cdr_location")
-        where = told.get("id", "") if isinstance(told, dict) else ""
-        if kept.entities and str(where).casefold() == location_id.casefold():
-            own = Place(key, place(CDR, party, str(kept.document["id"])).device)
-            await ledger.write(own, changes((), (), kept.entities), {own: (kept.document, ())})
     device = place(POINT, party, location_id).device
-    async for key, kept in ledger.known(POINT, party, f"{location_id}/"):
-        own = Place(key, device)
-        await ledger.write(own, changes((), (), kept.entities), {own: None})
+    for kind in (POINT, TOLD):
+        async for key, kept in ledger.known(kind, party, f"{location_id}/"):
+            own = Place(key, device)
+            await ledger.write(own, changes((), (), kept.entities), {own: None})

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from iot_agents.common.mapping.model import Entity
-from iot_agents.ocpi.hiding import CDR, POINT
+from iot_agents.ocpi.hiding import POINT, TOLD
 from iot_agents.ocpi.ledger import Changes, Ledger, Place, changes, place
 from iot_agents.ocpi.locations import location_place
 from iot_agents.ocpi.model import Document, Identifier, InvalidObject, checked, moment
@@ -87,7 +87,7 @@ class Kind:
 
 KINDS: Final = {
     SESSIONS: Kind("session", _Session),
-    CDRS: Kind(CDR, _Cdr, final=True),
+    CDRS: Kind("cdr", _Cdr, final=True),
     TARIFFS: Kind("tariff", _Tariff),
 }
 
@@ -212,7 +212,7 @@ class Objects:
         return tidied
 
     async def _store(self, name: Name, document: Document) -> None:
-        location_id, evse_uid = _whereabouts(document)
+        location_id, evse_uid = _whereabouts(name.module, document)
         if name.module == SESSIONS and location_id and evse_uid != _NOT_ANY:
             place_of = location_place(name.party, location_id)
             async with self._ledger.lock(place_of):
@@ -224,9 +224,11 @@ class Objects:
             public = await self._public(name.party, location_id)
             entities = self._made(name, document) if public and name.module != SESSIONS else ()
             before = (await self._ledger.load(where)).entities
-            await self._ledger.write(
-                where, changes(before, entities), {where: (document, entities)}
-            )
+            known: dict[Place, tuple[Document, Sequence[Entity]]] = {where: (document, entities)}
+            if location_id and entities:
+                told = place(TOLD, name.party, f"{location_id}/{name.id}", location_id)
+                known[told] = {"id": name.id}, entities
+            await self._ledger.write(where, changes(before, entities), known)
 
     async def _store_session(self, name: Name, document: Document, at: tuple[str, str]) -> None:
         """Write a session, and what it says of its charging point if it is the newest there."""
@@ -286,11 +288,14 @@ def _appended(known: Document, periods: Any) -> list[Any]:
     return [*before, *(period for period in periods if period not in before)]
 
 
-def _whereabouts(document: Document) -> tuple[str, str]:
-    told = document.get("cdr_location")
-    inside: Document = told if isinstance(told, dict) else {}
-    location_id = document.get("location_id") or inside.get("id") or ""
-    return str(location_id), str(document.get("evse_uid") or inside.get("evse_uid") or _NOT_ANY)
+def _whereabouts(module: str, document: Document) -> tuple[str, str]:
+    """Return the Location and the EVSE of an object, as far as it has them."""
+    if module == CDRS:
+        inside = document["cdr_location"]
+        return inside["id"], inside.get("evse_uid") or _NOT_ANY
+    if module == SESSIONS:
+        return document.get("location_id") or "", document.get("evse_uid") or _NOT_ANY
+    return "", _NOT_ANY
 
 
 def _place(name: Name) -> Place:

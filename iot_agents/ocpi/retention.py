@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from iot_agents.common.spool import Spool
+from iot_agents.ocpi.hiding import TOLD
 from iot_agents.ocpi.ledger import prefix_of
 from iot_agents.ocpi.objects import KINDS
 from iot_agents.ocpi.versions import CDRS, SESSIONS
@@ -46,7 +47,8 @@ class Retention:
         self._keep = keep
         self._interval = interval
         self._clock = clock
-        self._after = {prefix_of(KINDS[module].name): "" for module in (SESSIONS, CDRS)}
+        kinds = (KINDS[SESSIONS].name, KINDS[CDRS].name, TOLD)
+        self._after = {prefix_of(kind): "" for kind in kinds}
 
     async def run(self) -> NoReturn:
         """Forget until cancelled."""
