@@ -250,7 +250,9 @@ class Client:
                 content = await response.read()
                 return _decoded(response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise BrokerUnreachable(f"{method} {self._base}{path}: {error!r}") from error
+            raise BrokerUnreachable(
+                f"{method} {self._base}{path}: {str(error) or type(error).__name__}"
+            ) from error
 
     async def lines(self, path: str, media_type: str) -> AsyncIterator[bytes]:
         """Yield the lines of an answer below `/ngsi-ld/v1` as they come.
@@ -269,7 +271,7 @@ class Client:
                 async for line in response.content:
                     yield line
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise BrokerUnreachable(f"GET {url}: {error!r}") from error
+            raise BrokerUnreachable(f"GET {url}: {str(error) or type(error).__name__}") from error
 
 
 def _any_inline(body: Any) -> bool:

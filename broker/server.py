@@ -87,7 +87,7 @@ async def serve(
         scheduler = Scheduler(broker.registry, store.entities, store.outbox, clock)
         await stack.enter_async_context(scheduler.running())
         await stack.enter_async_context(_sweeping(store, settings))
-        metrics = Metrics(_gauges(store, broker.notifier, broker.streams))
+        metrics = Metrics(_gauges(store, broker))
         url = await stack.enter_async_context(_listen(broker, settings, metrics, bundled))
         broker.contexts.public_url = settings.public_url or url
         yield RunningBroker(url, broker, broker.notifier)
@@ -183,17 +183,16 @@ def _listener(notifier: Notifier, streams: Streams) -> Callable[[Commit], None]:
     return tell
 
 
-def _gauges(
-    store: SqliteStore, notifier: Notifier, streams: Streams
-) -> Callable[[], Mapping[str, float]]:
+def _gauges(store: SqliteStore, broker: Broker) -> Callable[[], Mapping[str, float]]:
     def read() -> Mapping[str, float]:
         return {
             "queued_writes": float(store.writer.queued),
             "notifications_waiting": float(store.waiting.count),
             "writes_refused_for_notifications": float(store.waiting.refused),
             "dead_letters": float(store.waiting.dead),
-            "stream_readers": float(streams.readers),
-            **notifier.gauges(),
+            "notifications_not_made": float(broker.matcher.counts["broken"]),
+            "stream_readers": float(broker.streams.readers),
+            **broker.notifier.gauges(),
         }
 
     return read

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rigel import config, devices, history, logs, mappings, process, subscriptions, up
+from rigel.actions import AddAction, actions_of
 from rigel.demo.run import run_demo
 from rigel.failures import explanation
 from rigel.settings import Settings
@@ -31,7 +32,7 @@ examples:
   rigel mapping try FILE SAMPLE see what a mapping makes of a payload, and why not more
   rigel device import FILE      provision the devices of a CSV file; --dry-run says what is wrong
   rigel device waiting          whose measures wait because nobody has provisioned their device
-  curl http://localhost:1026/ngsi-ld/v1/entities?type=ParkingSpot
+  curl http://localhost:1026/ready
 
 Settings come from RIGEL_* variables and from rigel.yaml; docs/reference/settings.md lists them.
 """
@@ -71,12 +72,15 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    common = _common_options()
+    common = [common_options()]
     for name, text in _HELP.items():
-        command = commands.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".", parents=common
-        )
-        _own_options(command, name)
+        said = text[0].upper() + text[1:] + "."
+        inherited = [] if name in _WITH_ACTIONS else common
+        command = commands.add_parser(name, help=text, description=said, parents=inherited)
+        if name in _WITH_ACTIONS:
+            _WITH_ACTIONS[name](actions_of(command, common))
+        else:
+            _own_options(command, name)
     commands.add_parser("version", help="print the version", description="Print the version.")
     return parser
 
@@ -95,7 +99,16 @@ _HELP: Mapping[str, str] = {
 }
 
 
-def _common_options() -> list[argparse.ArgumentParser]:
+_WITH_ACTIONS: Mapping[str, Callable[[AddAction], None]] = {
+    "subscription": subscriptions.add_actions,
+    "history": history.add_actions,
+    "device": devices.add_actions,
+    "mapping": mappings.add_actions,
+}
+
+
+def common_options() -> argparse.ArgumentParser:
+    """Return a parser of the options that all commands take."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--config", type=Path, metavar="FILE", help="settings file (default: rigel.yaml, if any)"
@@ -109,20 +122,12 @@ def _common_options() -> list[argparse.ArgumentParser]:
         metavar="LEVEL",
         help=f"how much is logged: {', '.join(logs.LEVELS)} (default: info)",
     )
-    return [common]
+    return common
 
 
 def _own_options(command: argparse.ArgumentParser, name: str) -> None:
     if name == "agent":
         command.add_argument("protocol", choices=up.AGENTS, help="what the agent understands")
-    if name == "subscription":
-        subscriptions.add_options(command)
-    if name == "history":
-        history.add_options(command)
-    if name == "device":
-        devices.add_options(command)
-    if name == "mapping":
-        mappings.add_options(command)
     if name == "demo":
         command.add_argument(
             "--exit",

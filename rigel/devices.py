@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from rigel.actions import AddAction
 from rigel.ports import local
 from rigel.settings import Settings
 
@@ -24,40 +25,51 @@ _Lines = Iterator[str]
 
 
 class AgentsRefused(Exception):
-    """The agents answered with an error, or not at all; or the command asks for nothing."""
+    """The agents answered with an error, or not at all."""
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
-    """Add what can be said to the command."""
-    command.add_argument("action", choices=ACTIONS, help="what to do")
-    command.add_argument(
-        "what",
-        nargs="?",
-        help="show: the device's id; import: a CSV file, `-` is standard input; waiting, accept and"
-        " purge: a pattern of ids, in which `*` stands for any characters",
+def add_actions(add: AddAction) -> None:
+    """Add the actions and what can be said to each."""
+    words = {word: add(word, text) for word, (text, _, _) in _ACTIONS.items()}
+    words["show"].add_argument("what", metavar="id", help="the device's id")
+    for word in ("list", "show"):
+        words[word].add_argument("--apikey", metavar="KEY", help="devices of this key only")
+    _about_import(words["import"])
+    for word in ("waiting", "accept", "purge"):
+        words[word].add_argument(
+            "what",
+            metavar="pattern",
+            nargs="?" if word == "waiting" else None,
+            help="ids; `*` stands for any characters",
+        )
+        words[word].add_argument("--protocol", metavar="NAME", help="only what came by this")
+    _about_accept(words["accept"])
+    for action in words.values():
+        action.add_argument("--service", default="", metavar="NAME", help="the service, or tenant")
+        action.add_argument(
+            "--path", default="/", metavar="PATH", help="the service path (default: /)"
+        )
+        action.add_argument(
+            "--url", metavar="URL", help="the agents (default: those of the settings)"
+        )
+        action.add_argument("--json", action="store_true", help="print the agents' answer as JSON")
+
+
+def _about_import(action: argparse.ArgumentParser) -> None:
+    action.add_argument("what", metavar="file", help="a CSV file; `-` is standard input")
+    action.add_argument("--dry-run", action="store_true", help="say what would happen")
+    action.add_argument("--upsert", action="store_true", help="change devices that exist already")
+    action.add_argument(
+        "--skip-errors", action="store_true", help="leave out what is wrong, take the rest"
     )
-    command.add_argument("--service", default="", metavar="NAME", help="the service, or tenant")
-    command.add_argument("--path", default="/", help="the service path (default: /)")
-    command.add_argument("--apikey", metavar="KEY", help="list, show: devices of this key only")
-    command.add_argument(
-        "--template",
-        type=Path,
-        metavar="FILE",
-        help="accept: members of the devices to make, in JSON",
+
+
+def _about_accept(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "--template", type=Path, metavar="FILE", help="members of the devices to make, in JSON"
     )
-    command.add_argument("--type", metavar="TYPE", help="accept: the entity type of the devices")
-    command.add_argument("--protocol", metavar="NAME", help="waiting, accept, purge: only of this")
-    command.add_argument(
-        "--dry-run", action="store_true", help="import, accept: say what would happen"
-    )
-    command.add_argument(
-        "--upsert", action="store_true", help="import: change devices that exist already"
-    )
-    command.add_argument(
-        "--skip-errors", action="store_true", help="import: leave out what is wrong, take the rest"
-    )
-    command.add_argument("--url", metavar="URL", help="the agents (default: those of the settings)")
-    command.add_argument("--json", action="store_true", help="print the agents' answer as JSON")
+    action.add_argument("--type", metavar="TYPE", help="the entity type of the devices")
+    action.add_argument("--dry-run", action="store_true", help="say what would happen")
 
 
 async def run(settings: Settings, given: argparse.Namespace) -> int:
@@ -67,9 +79,7 @@ async def run(settings: Settings, given: argparse.Namespace) -> int:
         AgentsRefused: the agents answered with an error, or cannot be reached.
         OSError: a file cannot be read.
     """
-    if given.what is None and given.action not in _WITHOUT:
-        raise AgentsRefused(f"rigel device {given.action}: say which")
-    ask, show = _ACTIONS[given.action]
+    _, ask, show = _ACTIONS[given.action]
     url = given.url or f"http://{local(settings.agents.host)}:{settings.agents.port}"
     async with _connected(url, given) as call:
         answer = await ask(call, given)
@@ -92,7 +102,9 @@ class _Call:
             async with self._http.request(method, url, **more) as answer:
                 content = await answer.read()
         except (ClientError, TimeoutError) as error:
-            raise AgentsRefused(f"{url}: no answer: {error!r}") from error
+            raise AgentsRefused(
+                f"{url}: no answer: {str(error) or type(error).__name__}"
+            ) from error
         try:
             found = msgspec.json.decode(content or b"{}", type=dict[str, Any])
         except msgspec.DecodeError as error:
@@ -224,13 +236,16 @@ def _purged(answer: Mapping[str, Any]) -> _Lines:
 
 
 _Ask = Callable[[_Call, argparse.Namespace], Coroutine[Any, Any, dict[str, Any]]]
-_ACTIONS: Final[Mapping[str, tuple[_Ask, Callable[[Any], _Lines]]]] = {
-    "list": (_list, _listed),
-    "show": (_show, _shown),
-    "import": (_import, _imported),
-    "waiting": (_waiting, _waited),
-    "accept": (_accept, _accepted),
-    "purge": (_purge, _purged),
+_ACTIONS: Final[Mapping[str, tuple[str, _Ask, Callable[[Any], _Lines]]]] = {
+    "list": ("list the devices", _list, _listed),
+    "show": ("show a device as it was provisioned, and its state", _show, _shown),
+    "import": ("provision the devices of a CSV file", _import, _imported),
+    "waiting": (
+        "list the devices whose measures wait, as nobody provisioned them",
+        _waiting,
+        _waited,
+    ),
+    "accept": ("provision devices that wait, and let their measures go on", _accept, _accepted),
+    "purge": ("delete the measures of devices that wait", _purge, _purged),
 }
-_WITHOUT: Final = ("list", "waiting")
-ACTIONS: Final = tuple(_ACTIONS)
+"""What each action is for, what asks the agents, and what shows their answer."""

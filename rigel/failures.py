@@ -18,7 +18,6 @@ from rigel.demo.run import NotOurs
 from rigel.devices import AgentsRefused
 from rigel.mappings import Misused
 from rigel.ports import PortTaken
-from rigel.subscriptions import SubscriptionNotNamed
 from subscribers.common.definitions import InvalidDefinition
 from subscribers.common.journal import JournalUnusable
 
@@ -40,7 +39,6 @@ _EXPLAINED: Final = (
     NotProvisioned,
     OSError,
     PortTaken,
-    SubscriptionNotNamed,
 )
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from broker.client import BrokerRefused, BrokerUnreachable, Client
+from rigel.actions import AddAction
 from rigel.settings import Settings
-from rigel.subscriptions import broker_url
+from rigel.subscriptions import broker_url, to_broker
 
-ACTIONS: Final = ("import", "export")
 FORMATS: Final = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
 _PATH: Final = "/temporal/instances"
 _FAILED: Final = 1
@@ -28,27 +28,29 @@ _SHOWN_ERRORS: Final = 20
 _SECONDS: Final = 120.0
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
-    """Add what can be said to the command."""
-    command.add_argument("action", choices=ACTIONS, help="what to do")
-    command.add_argument(
-        "file", nargs="?", default="-", help="the file; `-`, or none, is standard input or output"
+def add_actions(add: AddAction) -> None:
+    """Add the actions and what can be said to each."""
+    importing = add("import", "bring past instances from a file into the broker")
+    importing.add_argument("file", nargs="?", default="-", help="`-`, or none: standard input")
+    importing.add_argument(
+        "--from-line", type=int, default=1, metavar="N", help="pass over what is before this line"
     )
-    command.add_argument(
-        "--format", choices=tuple(FORMATS), help="how it is written (default: its name)"
-    )
-    command.add_argument(
-        "--from-line", type=int, default=1, metavar="N", help="import: pass over what is before it"
-    )
-    command.add_argument(
+    exporting = add("export", "write past instances to a file")
+    exporting.add_argument("file", nargs="?", default="-", help="`-`, or none: standard output")
+    exporting.add_argument(
         "--query",
         default="",
         metavar="PARAMS",
-        help="export: which instances, such as `type=Sensor&timerel=after&timeAt=…`",
+        help="which instances, such as `type=Sensor&timerel=after&timeAt=…` (default: all)",
     )
-    command.add_argument("--context", metavar="URL", help="the @context of the names")
-    command.add_argument("--url", metavar="URL", help="the broker (default: that of the settings)")
-    command.add_argument("--tenant", default="", metavar="NAME", help="the tenant")
+    for action in (importing, exporting):
+        action.add_argument(
+            "--format",
+            choices=tuple(FORMATS),
+            help="how it is written (default: csv if the file is named so, else ndjson)",
+        )
+        action.add_argument("--context", metavar="URL", help="the @context of the names")
+        to_broker(action)
 
 
 async def run(settings: Settings, given: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from iot_agents.common.mapping.loader import TABLES, Loader
 from iot_agents.common.mapping.model import InvalidMapping, MappingError
 from iot_agents.common.mapping.scaffold import Sample, scaffold
 from iot_agents.common.mapping.trial import Trial, example_problems, tried
+from rigel.actions import AddAction
 from rigel.settings import Settings
 from smart_data_models.catalogue import Catalogue
 from smart_data_models.validator import Validator
@@ -30,29 +31,34 @@ class Misused(Exception):
     """What was given cannot be used; the text says why."""
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
-    """Add what can be said to the command."""
-    command.add_argument("action", choices=ACTIONS, help="what to do")
-    command.add_argument(
-        "paths",
-        nargs="*",
-        metavar="FILE",
-        help="check: mapping files, or directories of them; try: a mapping file and a payload in"
-        " JSON; new: a payload in JSON (`-`, or none, is standard input)",
+def add_actions(add: AddAction) -> None:
+    """Add the actions and what can be said to each."""
+    checking = add("check", "check mapping files, and run their examples")
+    checking.add_argument("paths", nargs="+", metavar="FILE", help="a mapping, or a directory")
+    trying = add("try", "see what a mapping makes of a payload, and why not more")
+    trying.add_argument("mapping", type=Path, metavar="MAPPING", help="a mapping file")
+    trying.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    new = add("new", "start a mapping from a sample payload")
+    for action in (trying, new):
+        action.add_argument(
+            "payload",
+            nargs="?",
+            default="-",
+            metavar="PAYLOAD",
+            help="a JSON file; `-`, or none: standard input",
+        )
+        action.add_argument(
+            "--device", metavar="FILE", help="what is provisioned of the device, in JSON"
+        )
+    new.add_argument("--type", metavar="TYPE", help="the type of entity to make")
+    new.add_argument("--name", metavar="NAME", help="the mapping's name")
+    new.add_argument(
+        "--protocol", default="mqtt", help="mqtt, http, lorawan or ocpi (default: mqtt)"
     )
-    command.add_argument(
-        "--device", metavar="FILE", help="try, new: what is provisioned of the device, in JSON"
-    )
-    command.add_argument("--json", action="store_true", help="try: print the outcome as JSON")
-    command.add_argument("--type", metavar="TYPE", help="new: the type of entity to make")
-    command.add_argument("--name", metavar="NAME", help="new: the mapping's name")
-    command.add_argument(
-        "--protocol", default="mqtt", help="new: mqtt, http, lorawan or ocpi (default: mqtt)"
-    )
-    command.add_argument("--topic", metavar="FILTER", help="new: the MQTT topics it is for")
-    command.add_argument("--profile", metavar="NAME", help="new: the device profiles it is for")
-    command.add_argument(
-        "--output", type=Path, metavar="FILE", help="new: the file to write (default: print it)"
+    new.add_argument("--topic", metavar="FILTER", help="the MQTT topics it is for")
+    new.add_argument("--profile", metavar="NAME", help="the device profiles it is for")
+    new.add_argument(
+        "--output", type=Path, metavar="FILE", help="the file to write (default: print it)"
     )
 
 
@@ -75,7 +81,7 @@ def _check(loader: Loader, given: argparse.Namespace) -> int:
     validator = Validator(Catalogue.packaged())
     files = list(_files(given.paths))
     if not files:
-        raise Misused("rigel mapping check: name mapping files, or a directory that has some")
+        raise Misused(f"there is no mapping in {', '.join(given.paths)}")
     failed = False
     for file, root in files:
         problems = list(_problems(loader, validator, file, root))
@@ -97,11 +103,9 @@ def _problems(loader: Loader, validator: Validator, file: Path, root: Path) -> I
 
 
 def _try(loader: Loader, given: argparse.Namespace) -> int:
-    if not 1 <= len(given.paths) <= 2:  # noqa: PLR2004 - a mapping and a payload
-        raise Misused("rigel mapping try: name a mapping file and a payload")
-    file = Path(given.paths[0])
+    file: Path = given.mapping
     mapping, document = loader.load_text(_text(file), str(file), file.parent)
-    payload = _sample((*given.paths, "-")[1])
+    payload = _sample(given.payload)
     device = _sample(given.device) if given.device is not None else None
     trial = tried(mapping, document.value, payload, device, Validator(Catalogue.packaged()))
     if given.json:
@@ -142,7 +146,7 @@ def _new(loader: Loader, given: argparse.Namespace) -> int:
     if model is None:
         near = catalogue.nearest_type(given.type)
         raise Misused(f"there is no model {given.type!r:.80}{near}")
-    payload = _sample((*given.paths, "-")[0])
+    payload = _sample(given.payload)
     device = _sample(given.device) if given.device is not None else _SAMPLE_DEVICE
     if not isinstance(payload, dict):
         raise Misused("the sample must be a JSON object")
@@ -219,4 +223,3 @@ _ACTIONS: Final[Mapping[str, Callable[[Loader, argparse.Namespace], int]]] = {
     "try": _try,
     "new": _new,
 }
-ACTIONS: Final = tuple(_ACTIONS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
-from rigel.cli import build_parser
+from rigel.cli import build_parser, common_options
 from rigel.options import Option, options_of
 from rigel.settings import Settings
 
@@ -37,6 +37,8 @@ In the environment a list is separated by commas, or written as JSON; an empty v
 not set. What is set at the top (`data_dir`, `host`) holds for every section that does not set it.
 """
 
+_COMMON: Final = "Option of all commands but `version`"
+
 _CLI_HEAD: Final = """\
 # Command line
 
@@ -58,7 +60,8 @@ def cli_page() -> str:
     """Return the page about the command line."""
     parser = build_parser()
     commands = "".join(_command(f"rigel {name}", own) for name, own in _commands(parser))
-    return f"{_CLI_HEAD}\n{parser.description}{commands}"
+    common = _table(_COMMON, _arguments(common_options()))
+    return f"{_CLI_HEAD}\n{parser.description}\n{common}{commands}"
 
 
 PAGES: Final = {"settings.md": settings_page, "cli.md": cli_page}
@@ -117,18 +120,28 @@ def _default(option: Option) -> str:
 
 # argparse's own help text differs between Python versions, so its parts are laid out here.
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
-    rows = "".join(
-        f"| `{_name(action)}` | {_choices(action)}{action.help} |\n"
-        for action in parser._actions  # noqa: SLF001 - argparse offers no other way to list them
-        if not isinstance(action, (argparse._HelpAction, argparse._SubParsersAction))  # noqa: SLF001
-    )
-    table = f"\n| Argument | What it does |\n| --- | --- |\n{rows}" if rows else ""
-    return f"\n## `{name}`\n\n{parser.description}\n{table}"
+    common = {_name(action) for action in _arguments(common_options())}
+    own = [action for action in _arguments(parser) if _name(action) not in common]
+    inner = "".join(_command(f"{name} {word}", found) for word, found in _commands(parser))
+    level = "#" * (name.count(" ") + 1)
+    table = f"\n{_table('Argument', own)}" if own else ""
+    return f"\n{level} `{name}`\n\n{parser.description}\n{table}{inner}"
+
+
+def _table(head: str, arguments: Iterable[argparse.Action]) -> str:
+    rows = "".join(f"| `{_name(a)}` | {_choices(a)}{a.help} |\n" for a in arguments)
+    return f"| {head} | What it does |\n| --- | --- |\n{rows}"
+
+
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:  # noqa: SLF001 - argparse offers no other way to list them
+        if not isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)):  # noqa: SLF001
+            yield action
 
 
 def _name(action: argparse.Action) -> str:
     if not action.option_strings:
-        return action.dest
+        return _metavar(action) or action.dest
     return " ".join(filter(None, (action.option_strings[-1], _metavar(action))))
 
 
@@ -137,7 +150,7 @@ def _metavar(action: argparse.Action) -> str:
 
 
 def _choices(action: argparse.Action) -> str:
-    if action.choices is None or action.option_strings:
+    if action.choices is None or _metavar(action):
         return ""
     return ", ".join(f"`{choice}`" for choice in action.choices) + ": "
 

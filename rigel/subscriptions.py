@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from broker.client import Client
+from rigel.actions import AddAction
 from rigel.ports import local
 from rigel.settings import Settings
 
@@ -18,40 +19,40 @@ _PAGE: Final = 100
 _Lines = Iterator[str]
 
 
-class SubscriptionNotNamed(Exception):
-    """The action is about one subscription, and none was named."""
-
-
-def add_options(command: argparse.ArgumentParser) -> None:
-    """Add what can be said to the command."""
-    command.add_argument("action", choices=ACTIONS, help="what to do")
-    command.add_argument("id", nargs="?", help="the subscription's id; all but `list` need it")
-    command.add_argument(
-        "--entity", metavar="ID", help="explain: this entity only, and as it is now"
+def add_actions(add: AddAction) -> None:
+    """Add the actions and what can be said to each."""
+    words = {word: add(word, text) for word, (text, _, _) in _ACTIONS.items()}
+    for word, action in words.items():
+        if word != "list":
+            action.add_argument("id", help="the subscription's id")
+        to_broker(action)
+        action.add_argument("--json", action="store_true", help="print the broker's answer as JSON")
+    words["explain"].add_argument(
+        "--entity", metavar="ID", help="this entity only, and as it is now"
     )
-    command.add_argument(
+    words["replay"].add_argument(
         "--letter",
         action="append",
         metavar="ID",
-        help="replay: this dead letter only; may be given several times",
+        help="this dead letter only; may be given several times",
     )
-    command.add_argument("--url", metavar="URL", help="the broker (default: that of the settings)")
-    command.add_argument("--tenant", default="", metavar="NAME", help="the tenant")
-    command.add_argument("--json", action="store_true", help="print the broker's answer as JSON")
+
+
+def to_broker(action: argparse.ArgumentParser) -> None:
+    """Add the options that say which broker and tenant it is about."""
+    action.add_argument("--url", metavar="URL", help="the broker (default: that of the settings)")
+    action.add_argument("--tenant", default="", metavar="NAME", help="the tenant")
 
 
 async def run(settings: Settings, given: argparse.Namespace) -> int:
     """Do what was asked for and return the exit status.
 
     Raises:
-        SubscriptionNotNamed: the action needs an id.
         BrokerRefused: the broker answered with an error.
         BrokerUnreachable: there is no broker.
     """
-    if given.id is None and given.action != "list":
-        raise SubscriptionNotNamed(f"rigel subscription {given.action}: give the subscription's id")
     url = broker_url(settings, given.url)
-    ask, show = _ACTIONS[given.action]
+    _, ask, show = _ACTIONS[given.action]
     # A test waits for the receiver, whose time is up to the subscription.
     async with Client.connect(url, tenant=given.tenant, timeout=60.0) as client:
         answer = await ask(client, given)
@@ -146,6 +147,8 @@ def _timed(period: Mapping[str, Any]) -> _Lines:
 def _obstacles(told: Mapping[str, Any]) -> _Lines:
     if "stoppedBy" in told:
         yield f"  stopped by {told['stoppedBy']}"
+    if "problem" in told:
+        yield f"    {told['problem']}"
     for one in told.get("conditions", ()):
         if not one["holds"]:
             asked, seen = (msgspec.json.encode(one[name]).decode() for name in ("asked", "seen"))
@@ -172,12 +175,12 @@ def _purged(told: Mapping[str, Any]) -> _Lines:
 
 
 _Ask = Callable[[Client, argparse.Namespace], Coroutine[Any, Any, Any]]
-_ACTIONS: Final[Mapping[str, tuple[_Ask, Callable[[Any], _Lines]]]] = {
-    "list": (_list, _listed),
-    "explain": (_explain, _explained),
-    "test": (_test, _tested),
-    "letters": (_letters, _lettered),
-    "replay": (_replay, _replayed),
-    "purge": (_purge, _purged),
+_ACTIONS: Final[Mapping[str, tuple[str, _Ask, Callable[[Any], _Lines]]]] = {
+    "list": ("list the subscriptions, with how they get on", _list, _listed),
+    "explain": ("say why the last changes were notified, or were not", _explain, _explained),
+    "test": ("send a sample to the receiver", _test, _tested),
+    "letters": ("list the notifications that were given up", _letters, _lettered),
+    "replay": ("deliver notifications again that were given up", _replay, _replayed),
+    "purge": ("delete the notifications that were given up", _purge, _purged),
 }
-ACTIONS: Final = tuple(_ACTIONS)
+"""What each action is for, what asks the broker, and what shows its answer."""

@@ -29,10 +29,12 @@ class Candidate:
 
     Attributes:
         notification: the id of the notification it made, if it made one.
+        problem: why the broker could not tell whether it was to make one.
     """
 
     event: EntityChanged
     notification: Iri | None = None
+    problem: str | None = None
 
 
 class Ring:
@@ -41,19 +43,21 @@ class Ring:
     __slots__ = ("_items",)
 
     def __init__(self) -> None:
-        self._items: list[tuple[EntityChanged, Iri | None]] = []
+        self._items: list[tuple[EntityChanged, Iri | None, str | None]] = []
 
-    def append(self, event: EntityChanged, notification: Iri | None = None) -> None:
+    def append(
+        self, event: EntityChanged, notification: Iri | None = None, problem: str | None = None
+    ) -> None:
         """Add at the end; now and then forget what is too old."""
         items = self._items
-        items.append((event, notification))
+        items.append((event, notification, problem))
         if len(items) > _SLACK:
             del items[:-DEPTH]
 
     def last(self) -> list[Candidate]:
         """Return what is kept, oldest first."""
         # One slice is one step to other threads.
-        return [Candidate(event, notification) for event, notification in self._items[-DEPTH:]]
+        return [Candidate(*item) for item in self._items[-DEPTH:]]
 
 
 class Candidates:
@@ -64,7 +68,11 @@ class Candidates:
         self._rings: dict[CompiledSubscription, Ring] = {}
 
     def note(
-        self, compiled: CompiledSubscription, event: EntityChanged, notification: Iri | None
+        self,
+        compiled: CompiledSubscription,
+        event: EntityChanged,
+        notification: Iri | None,
+        problem: str | None = None,
     ) -> None:
         """Keep a change that the index led to a subscription with."""
         ring = self._rings.get(compiled)
@@ -72,7 +80,7 @@ class Candidates:
             if len(self._rings) >= self._most:
                 del self._rings[next(iter(self._rings))]
             ring = self._rings[compiled] = Ring()
-        ring.append(event, notification)
+        ring.append(event, notification, problem)
 
     def of(self, compiled: CompiledSubscription) -> list[Candidate]:
         """Return what is kept of a subscription, oldest first."""

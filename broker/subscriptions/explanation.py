@@ -16,6 +16,7 @@ from msgspec import UNSET
 from broker.core.identifiers import ExpandedEntity, Iri
 from broker.core.ld_context import LdContext
 from broker.core.linking import links_of
+from broker.core.notification import state_data
 from broker.core.query import evaluate
 from broker.core.representations import Representation, render
 from broker.core.subscription import Subscription
@@ -90,6 +91,8 @@ def explain_change(explained: Explained, candidate: Candidate) -> dict[str, Any]
     }
     if candidate.notification is not None:
         return told | {"notificationId": candidate.notification}
+    if candidate.problem is not None:
+        return told | {"stoppedBy": "problem", "problem": candidate.problem}
     return told | {"stoppedBy": stopped_by}
 
 
@@ -105,6 +108,8 @@ def explain_entity(explained: Explained, entity: ExpandedEntity, now: float) -> 
         watched = sorted(map(names.compact, compiled.watched))
         conditions.append(_condition("watchedAttributes", bool(has), watched, has))
     stopped_by = _first_obstacle(conditions)
+    if stopped_by is None and state_data([entity], compiled.form) is None:
+        stopped_by = "pick"
     told = {"id": entity["id"], "wouldBeNotified": stopped_by is None, "conditions": conditions}
     return told if stopped_by is None else told | {"stoppedBy": stopped_by}
 

@@ -191,9 +191,11 @@ class SubscriptionMatcher:
             if key not in rendered:
                 rendered[key] = entity_data(event, compiled.form, changes.attributes, read)
             data = rendered[key]
-        except Exception:  # noqa: BLE001 - whatever it is, the others must be matched
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be matched
             # The write must not fail because a notification about it cannot be made.
             self.counts["broken"] += 1
+            problem = f"the broker failed: {type(error).__name__}; its log has more"
+            self._candidates.note(compiled, event, None, problem)
             _log.exception(
                 "subscription %s could not be matched with %s",
                 compiled.subscription_id,
@@ -293,7 +295,16 @@ def _is_same(before: Instance, after: Instance) -> bool:
 
 
 def _is_equal(before: object, after: object) -> bool:
-    return before == after and isinstance(before, bool) is isinstance(after, bool)
+    return before == after and _has_same_booleans(before, after)
+
+
+def _has_same_booleans(before: Any, after: Any) -> bool:
+    """Tell whether equal values have true and false in the same places, not 1 and 0."""
+    if isinstance(before, dict):
+        return all(_has_same_booleans(item, after[name]) for name, item in before.items())
+    if isinstance(before, list):
+        return all(map(_has_same_booleans, before, after))
+    return isinstance(before, bool) is isinstance(after, bool)
 
 
 def _are_same(before: Mapping[str, Instance], after: Mapping[str, Instance]) -> bool:

@@ -89,8 +89,13 @@ class MqttLink:
 
     def trouble(self) -> str:
         """Say why messages cannot come in; empty when they can."""
-        sources = (*self._sources, *self._further.values())
-        return next((source.trouble for source in sources if source.trouble), "")
+        for source in self._sources:
+            if source.trouble:
+                return source.trouble
+        for name, source in self._further.items():
+            if source.trouble:
+                return f"{name}: {source.trouble}"
+        return ""
 
     @asynccontextmanager
     async def listening(self, inlets: Sequence[Inlet], start: Start) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from iot_agents.common.commands.provisioned import option
 from iot_agents.common.device import Attribute, Provisioned
 from iot_agents.common.provisioning_errors import WrongExpressionType, WrongSyntax
 from iot_agents.common.service_group import ServiceGroup
@@ -45,6 +46,8 @@ def check_rules(provisioned: Provisioned, where: str, *, relaxed: bool = False) 
     for member in ("attributes", "lazy", "commands"):
         for number, attribute in enumerate(getattr(provisioned, member)):
             _check_attribute(attribute, f"{where}.{member}[{number}]", relaxed=relaxed)
+    for number, command in enumerate(provisioned.commands):
+        _check_options(command, f"{where}.commands[{number}].metadata")
     for member, words in _WORDS.items():
         _check_word(getattr(provisioned, member), words, f"{where}.{_JSON_NAMES[member]}")
     language = provisioned.expression_language
@@ -59,7 +62,7 @@ def check_rules(provisioned: Provisioned, where: str, *, relaxed: bool = False) 
 
 def _check_interval(rigel: Mapping[str, Any], where: str) -> None:
     interval = rigel.get("expectedInterval", 1)
-    if isinstance(interval, bool) or not isinstance(interval, int | float) or interval <= 0:
+    if not _is_seconds(interval):
         raise WrongSyntax(f"{where}.expectedInterval: {interval!r:.80} is no number of seconds")
 
 
@@ -79,6 +82,19 @@ def _check_attribute(attribute: Attribute, where: str, *, relaxed: bool) -> None
         raise WrongSyntax(f"{where}.mqtt: unknown member {min(unknown)!r:.80}")
 
 
+def _check_options(command: Attribute, where: str) -> None:
+    """Check what the metadata of a command say to the desk; its courier knows of others."""
+    members = {"metadata": command.metadata}
+    for name, check in _OPTIONS.items():
+        value = option(members, name)
+        if value is not None and not check(value):
+            raise WrongSyntax(f"{where}.{name}: {value!r:.80} is not possible")
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
 def _is_qos(value: Any) -> bool:
     return not isinstance(value, bool) and value in _QOS
 
@@ -88,6 +104,11 @@ def _is_flag(value: Any) -> bool:
 
 
 _MQTT: Final[Mapping[str, Callable[[Any], bool]]] = {"qos": _is_qos, "retain": _is_flag}
+_OPTIONS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "expiry": _is_seconds,
+    "idempotent": _is_flag,
+    "oneAtATime": _is_flag,
+}
 _COMMAND_PAYLOADS: Final = ("json", "text", "binaryfromstring", "binaryfromhex", "binaryfromjson")
 
 

@@ -57,6 +57,10 @@ class _Message:
         """Note what the network server will call it."""
         await self.set_label(Label(self.downlink.dev_eui, handle, self.downlink.confirmed))
 
+    def sent(self) -> Sent:
+        """Return what the desk is told once the network server has it."""
+        return Sent(replaced=self.downlink.replace)
+
 
 class LorawanCourier:
     """Brings commands to devices by way of their network servers."""
@@ -145,7 +149,7 @@ class LorawanCourier:
             return NotNow(str(error))
         except PublishInDoubt as error:
             return Unsure(str(error))
-        return Sent()
+        return message.sent()
 
     async def _by_http(self, url: str, key: str, message: _Message) -> CommandOutcome:
         host = urlsplit(url).hostname
@@ -216,7 +220,7 @@ async def _judged(answer: Answer, message: _Message) -> CommandOutcome:
         return Failed(f"the network server says {refusal:.200}")
     if handle := message.queue.named(told):
         await message.name(handle)
-    return Sent()
+    return message.sent()
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

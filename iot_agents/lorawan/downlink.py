@@ -19,14 +19,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from iot_agents.common.codecs.interface import Codec, PayloadError
+from iot_agents.common.codecs.interface import (
+    LARGEST_PORT,
+    LONGEST_DOWNLINK,
+    Codec,
+    PayloadError,
+)
 from iot_agents.common.codecs.script import ScriptCodec
 from iot_agents.common.commands.evaluating import Unwritable, element_of, evaluated
 from iot_agents.common.commands.model import Command
+from iot_agents.common.commands.provisioned import option
 
 DEFAULT_PORT: Final = 1
-_LARGEST_PORT: Final = 223
-_LONGEST_FRAME: Final = 242
 _ENCODINGS: Final = ("hex", "base64", "object")
 _OPTIONS: Final = ("fPort", "confirmed", "priority", "replace")
 
@@ -88,9 +92,9 @@ async def downlink_of(
         port=port or DEFAULT_PORT,
         data=data,
         values=values,
-        confirmed=options.get("confirmed") is True,
+        confirmed=_flag(options, "confirmed"),
         priority=str(options.get("priority") or ""),
-        replace=options.get("replace") is True,
+        replace=_flag(options, "replace"),
         expires=command.expires,
         repeatable=command.idempotent,
     )
@@ -98,9 +102,8 @@ async def downlink_of(
 
 def _parts(command: Command, element: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, Any]:
     """Return a command's options, the encoding of its content, and the content."""
-    metadata = element.get("metadata") or {}
-    provisioned = {name: _value(metadata[name]) for name in _OPTIONS if name in metadata}
-    encoding = _value(metadata.get("encoding")) or "object"
+    provisioned = {name: option(element, name) for name in _OPTIONS}
+    encoding = option(element, "encoding") or "object"
     if encoding not in _ENCODINGS:
         raise Unwritable(f"encoding {encoding!r:.40} is none of {', '.join(_ENCODINGS)}")
     expression = element.get("expression")
@@ -133,22 +136,25 @@ def _bytes(content: Any, encoding: str) -> bytes:
         )
     except (ValueError, binascii.Error) as error:
         raise Unwritable(f"{content!r:.60} is not {encoding}") from error
-    if len(data) > _LONGEST_FRAME:
+    if len(data) > LONGEST_DOWNLINK:
         raise Unwritable(f"{len(data)} bytes are more than a frame holds")
     return data
+
+
+def _flag(options: Mapping[str, Any], name: str) -> bool:
+    value = options.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise Unwritable(f"{name}: {value!r:.40} is neither true nor false")
+    return value is True
 
 
 def _port(value: Any) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LARGEST_PORT:
-        raise Unwritable(f"fPort: {value!r:.40} is not between 1 and {_LARGEST_PORT}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= LARGEST_PORT:
+        raise Unwritable(f"fPort: {value!r:.40} is not between 1 and {LARGEST_PORT}")
     return value
 
 
 def _name(command: Command, element: Mapping[str, Any]) -> str:
     return str(element.get("object_id") or command.name)
-
-
-def _value(metadatum: Any) -> Any:
-    return metadatum.get("value") if isinstance(metadatum, Mapping) else metadatum

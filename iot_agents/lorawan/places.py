@@ -6,7 +6,9 @@ What is learned survives a restart, but for keys that a network server sends alo
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +17,7 @@ from iot_agents.common.spool import Entry, Spool
 from iot_agents.lorawan.networks import CHIRPSTACK
 from iot_agents.lorawan.queues import FORMATS
 
+_log = logging.getLogger(__name__)
 _CACHED: Final = 100_000
 _STATE: Final = "lorawan/place/"
 
@@ -47,8 +50,8 @@ class Places:
         self._known: dict[str, Place] = {}
         self._keys: dict[str, str] = {}
 
-    async def learn(self, dev_eui: str, place: Place, key: str = "") -> asyncio.Future[bool] | None:
-        """Note where a device was heard of; the future is done once that is durable.
+    async def learn(self, dev_eui: str, place: Place, key: str = "") -> None:
+        """Note where a device was heard of; it is on disk a little later.
 
         Args:
             key: what a post to the place is authorized with.
@@ -56,10 +59,17 @@ class Places:
         if key:
             self._keys[dev_eui] = key
         if await self.of(dev_eui) == place:
-            return None
+            return
         self._remember(dev_eui, place)
         state = {_STATE + dev_eui: msgspec.json.encode(place)}
-        return self._spool.put(Entry("", "", state=state))
+        noted = self._spool.put(Entry("", "", state=state))
+        noted.add_done_callback(partial(self._noted, dev_eui))
+
+    def _noted(self, dev_eui: str, noted: asyncio.Future[bool]) -> None:
+        if not noted.cancelled() and (error := noted.exception()) is not None:
+            # The device's next frame brings it again.
+            self._known.pop(dev_eui, None)
+            _log.warning("device %s: where it is cannot be noted: %s", dev_eui, error)
 
     async def of(self, dev_eui: str) -> Place | None:
         """Return where a device was heard of last."""

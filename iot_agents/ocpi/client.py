@@ -6,7 +6,7 @@ import base64
 import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,13 +14,16 @@ import msgspec
 from yarl import URL
 
 from broker.egress import Answer, Egress
-from iot_agents.ocpi.model import Document
+from iot_agents.ocpi.envelope import Status
+from iot_agents.ocpi.model import Document, InvalidObject, decoded
 from iot_agents.ocpi.versions import MODULES, VERSIONS
 
 _SUCCESS: Final = range(1000, 2000)
 _UNAUTHORIZED: Final = 401
 _MOST_PAGES: Final = 10_000
+_MOST_OBJECTS: Final = 1_000_000
 _SECONDS: Final = 30.0
+_COUNT = re.compile(r"[0-9]{1,9}")
 _NEXT = re.compile(r"<([^<>]+)>\s*;[^,<]*\brel=\"?next\b")
 
 
@@ -29,21 +32,34 @@ class OcpiFailed(Exception):
 
     Attributes:
         retry_after: seconds it asks to wait, if it does.
-        http: its HTTP status.
+        status: what it is told, where it waits for our answer.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None, http: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        status: Status = Status.CLIENT_UNUSABLE,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        self.http = http
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a party is called: the token and how it is sent (`auto`, `base64`, `raw`)."""
+    """How a party is called.
+
+    Attributes:
+        token: what it knows us by.
+        encoding: how the token is sent: `auto`, `base64`, `raw`.
+        routing: headers that say from whom to whom requests to modules go.
+    """
 
     token: str
     encoding: str = "auto"
+    routing: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "Access()"
@@ -79,15 +95,15 @@ class OcpiClient:
             EgressRefused: the URL must not be called.
             EgressFailed: there was no answer.
         """
-        root = str(URL(url).origin())
+        root = _origin(url)
         raw = access.encoding == "raw" or (access.encoding == "auto" and root in self._raw)
-        answer = await self._send(method, url, access.token, body, raw=raw)
+        answer = await self._send(method, url, access, body, raw=raw)
         if answer.status == _UNAUTHORIZED and access.encoding == "auto":
-            again = await self._send(method, url, access.token, body, raw=not raw)
+            again = await self._send(method, url, access, body, raw=not raw)
             if again.status != _UNAUTHORIZED:
                 answer = again
                 self._raw = self._raw - {root} if raw else self._raw | {root}
-        return _data(answer), answer.headers
+        return _data(answer, access), answer.headers
 
     async def version(self, url: str, access: Access) -> tuple[str, Mapping[str, str]]:
         """Return the best version that both sides speak, and where the modules are.
@@ -95,17 +111,26 @@ class OcpiClient:
         Raises: see `call`.
         """
         offered, _ = await self.call("GET", url, access)
-        urls = {v.get("version"): v.get("url") for v in _documents(offered)}
+        urls = {str(v.get("version")): v.get("url") for v in _documents(offered)}
         number = next((n for n in VERSIONS if isinstance(urls.get(n), str)), None)
         if number is None:
-            raise OcpiFailed(f"{url}: no version in common, it has {sorted(map(str, urls))}")
-        details, _ = await self.call("GET", str(urls[number]), access)
+            raise OcpiFailed(
+                f"{url}: no version in common, it has {sorted(urls)!s:.100}",
+                status=Status.UNSUPPORTED_VERSION,
+            )
+        details, _ = await self.call("GET", _as_safe(str(urls[number]), url), access)
         listed = details.get("endpoints") if isinstance(details, dict) else None
-        return number, {
-            str(end["identifier"]): str(end["url"])
+        endpoints = {
+            str(end["identifier"]): _as_safe(str(end["url"]), url)
             for end in _documents(listed)
             if _is_sender(end, number)
         }
+        if not endpoints.keys() & set(MODULES):
+            raise OcpiFailed(
+                f"{url}: version {number} has nothing to pull from",
+                status=Status.NO_MATCHING_ENDPOINTS,
+            )
+        return number, endpoints
 
     async def pages(
         self, url: str, access: Access, query: Mapping[str, str], limit: int
@@ -125,6 +150,8 @@ class OcpiClient:
             if not isinstance(objects, list):
                 raise OcpiFailed(f"{following}: expected a list")
             count += len(objects)
+            if count > _MOST_OBJECTS:
+                raise OcpiFailed(f"{url}: lists more than {_MOST_OBJECTS} objects")
             total = _number(headers.get("X-Total-Count"))
             yield Page(objects, total)
             following = _next(url, headers.get("Link", ""))
@@ -134,11 +161,11 @@ class OcpiClient:
                 following = f"{url}?{urlencode(more)}"
 
     async def _send(
-        self, method: str, url: str, token: str, body: Document | None, *, raw: bool
+        self, method: str, url: str, access: Access, body: Document | None, *, raw: bool
     ) -> Answer:
-        sent = token if raw else base64.b64encode(token.encode()).decode()
         headers = {
-            "Authorization": f"Token {sent}",
+            **access.routing,
+            "Authorization": f"Token {access.token if raw else _base64(access.token)}",
             "X-Request-ID": str(uuid.uuid4()),
             "X-Correlation-ID": str(uuid.uuid4()),
             "Accept": "application/json",
@@ -152,19 +179,20 @@ class OcpiClient:
         )
 
 
-def _data(answer: Answer) -> Any:
+def _data(answer: Answer, access: Access) -> Any:
     try:
-        said = msgspec.json.decode(answer.body, type=Document)
-    except msgspec.DecodeError:
-        said = {}
+        said = decoded(answer.body)
+    except InvalidObject as error:
+        said = {"status_message": f"no OCPI answer: {error}"}
     code = said.get("status_code")
     if answer.status < 400 and code in _SUCCESS:  # noqa: PLR2004 - HTTP
         return said.get("data")
-    message = f"{said.get('status_message') or 'no OCPI answer'!s:.200}"
+    message = str(said.get("status_message", ""))
+    for secret in (access.token, _base64(access.token)):
+        message = message.replace(secret, "…")
     raise OcpiFailed(
-        f"{URL(answer.url).with_query(None)}: HTTP {answer.status}, {code}: {message}",
+        f"{URL(answer.url).with_query(None)}: HTTP {answer.status}, {code!s:.20}: {message:.200}",
         _number(answer.headers.get("Retry-After")),
-        answer.status,
     )
 
 
@@ -172,10 +200,43 @@ def _next(url: str, link: str) -> str | None:
     match = _NEXT.search(link)
     if match is None:
         return None
-    target = URL(url).join(URL(match[1]))
-    if target.origin() != URL(url).origin():
-        raise OcpiFailed(f"{url}: its next page is on another host, {target.origin()}")
-    return str(target)
+    try:
+        target = _as_safe(str(URL(url).join(URL(match[1]))), url)
+    except ValueError as error:
+        raise OcpiFailed(f"{url}: the link to its next page is no URL") from error
+    if _origin(target) != _origin(url):
+        raise OcpiFailed(f"{url}: its next page is on another host, {_origin(target)}")
+    return target
+
+
+def _as_safe(target: str, known: str) -> str:
+    """Return a URL that a party told us, by https where that is how we called it.
+
+    Behind a proxy many do not know that they are called by https.
+
+    Raises:
+        OcpiFailed: it is another host's, and not as safe.
+    """
+    try:
+        there, here = URL(target), URL(known)
+        if (here.scheme, there.scheme) != ("https", "http"):
+            return target
+        if there.host == here.host:
+            return str(here.join(there.relative()))
+    except ValueError as error:
+        raise OcpiFailed(f"{known}: it names {target!r:.80}, which is no URL") from error
+    raise OcpiFailed(f"{known}: it names {there.origin()}, which has no https")
+
+
+def _origin(url: str) -> str:
+    try:
+        return str(URL(url).origin())
+    except ValueError as error:
+        raise OcpiFailed(f"{url!r:.80} is no URL") from error
+
+
+def _base64(token: str) -> str:
+    return base64.b64encode(token.encode()).decode()
 
 
 def _is_sender(endpoint: Document, version: str) -> bool:
@@ -192,4 +253,4 @@ def _documents(listed: Any) -> list[Document]:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and _COUNT.fullmatch(text) else None

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -23,32 +23,39 @@ from iot_agents.ocpi.envelope import Refusal, Status
 from iot_agents.ocpi.front import Front
 from iot_agents.ocpi.model import Document, InvalidObject, checked
 from iot_agents.ocpi.parties import Entry
-from iot_agents.ocpi.peers import Peer, Peers
+from iot_agents.ocpi.peers import Peer, Peers, Visit
 from iot_agents.ocpi.receiver import body
 from iot_agents.ocpi.settings import OcpiSettings
 from iot_agents.ocpi.versions import MODULES, VERSIONS, Version
 
 PATH: Final = "/ocpi"
 _TOKEN_BYTES: Final = 32
+_CPO: Final = "CPO"
 _log = logging.getLogger(__name__)
 
 
 class _Role(msgspec.Struct):
     country_code: str
     party_id: str
+    role: str = _CPO
 
 
 class _Credentials(msgspec.Struct):
-    token: str
-    url: str
+    token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}$")]
+    url: Annotated[str, msgspec.Meta(max_length=255)]
     roles: list[_Role] | None = None
     country_code: str = ""
     party_id: str = ""
 
     @property
-    def parties(self) -> frozenset[tuple[str, str]]:
+    def operators(self) -> frozenset[tuple[str, str]]:
+        """Whose objects it says to bring; what else its platform does says nothing of that."""
         roles = self.roles or [_Role(self.country_code, self.party_id)]
-        return frozenset((role.country_code.upper(), role.party_id.upper()) for role in roles)
+        return frozenset(
+            (role.country_code.upper(), role.party_id.upper())
+            for role in roles
+            if role.role.upper() == _CPO
+        )
 
 
 class Registrar:
@@ -131,7 +138,8 @@ class Registrar:
         try:
             number, endpoints = await self._client.version(theirs.url, access)
         except (OcpiFailed, EgressFailed, EgressRefused) as error:
-            raise Refusal(Status.CLIENT_UNUSABLE, f"url, token: {error}") from error
+            status = getattr(error, "status", Status.CLIENT_UNUSABLE)
+            raise Refusal(status, f"url, token: {error}") from error
         agreed = Peer(
             inbound=secrets.token_urlsafe(_TOKEN_BYTES),
             outbound=theirs.token,
@@ -169,13 +177,18 @@ class CredentialsApi:
         settings: OcpiSettings,
         registrar: Registrar,
         front: Front,
-        wake: Callable[[Entry], None],
+        registered: Callable[[Entry], None],
     ) -> None:
+        """Bind the handlers.
+
+        Args:
+            registered: is told of who registered, or renewed its registration.
+        """
         self._settings = settings
         self._registrar = registrar
         self._peers = registrar.peers
         self._front = front
-        self._wake = wake
+        self._registered = registered
 
     def app(self) -> web.Application:
         """Return the application to mount under `PATH`."""
@@ -215,8 +228,7 @@ class CredentialsApi:
 
     async def get(self, request: web.Request) -> web.Response:
         """Return our credentials for the caller."""
-        peer = self._peers.get(self._entry(request))
-        return self._ours(request, peer)
+        return self._ours(request, self._visit(request).token)
 
     async def post(self, request: web.Request) -> web.Response:
         """Register the caller."""
@@ -228,43 +240,42 @@ class CredentialsApi:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Forget the registration."""
-        entry = self._entry(request)
+        entry = self._visit(request).entry
         async with self._registrar.lock(entry):
-            peer = self._known(entry, registered=True)
-            await self._peers.put(entry, Peer(spent=peer.spent))
+            self._check(request, registered=True)
+            await self._peers.put(entry, Peer(spent=self._peers.get(entry).spent))
         _log.info("OCPI party %s ended its registration", entry.name)
         return self._front.respond(request)
 
     async def _admit(self, request: web.Request, *, registered: bool) -> web.Response:
-        entry = self._entry(request)
+        entry = self._visit(request).entry
         document = await body(request)
         async with self._registrar.lock(entry):
-            self._known(entry, registered=registered)
-            self._ours(request, Peer())
+            self._check(request, registered=registered)
+            self._ours(request, "")
             peer = await self._registrar.admit(entry, document)
-        self._wake(entry)
-        return self._ours(request, peer)
+        self._registered(entry)
+        return self._ours(request, peer.inbound)
 
-    def _known(self, entry: Entry, *, registered: bool) -> Peer:
-        peer = self._peers.get(entry)
-        if peer.registered is not registered:
-            said = "already" if peer.registered else "not"
-            raise Refusal(Status.CLIENT_ERROR, f"{entry.name} is {said} registered", http=405)
-        return peer
+    def _check(self, request: web.Request, *, registered: bool) -> None:
+        visit = self._visit(request)
+        if visit.registered is not registered:
+            said = "already" if visit.registered else "not"
+            raise Refusal(Status.CLIENT_ERROR, f"{visit.entry.name} is {said} registered", http=405)
 
-    def _ours(self, request: web.Request, peer: Peer) -> web.Response:
+    def _ours(self, request: web.Request, token: str) -> web.Response:
         try:
-            data: Any = self._registrar.credentials(peer.inbound, _version(request))
+            data: Any = self._registrar.credentials(token, _version(request))
         except OcpiFailed as error:
             raise Refusal(Status.SERVER_ERROR, str(error)) from error
         data["url"] = f"{self._front.public_url(request)}{PATH}/versions"
         return self._front.respond(request, data=data)
 
-    def _entry(self, request: web.Request) -> Entry:
-        entry = self._peers.visitor(request.headers.get("Authorization", ""))
-        if entry is None:
+    def _visit(self, request: web.Request) -> Visit:
+        visit = self._peers.visitor(request.headers.get("Authorization", ""))
+        if visit is None:
             raise Refusal(Status.CLIENT_ERROR, "the token does not open registrations", http=401)
-        return entry
+        return visit
 
 
 def _version(request: web.Request) -> Version:
@@ -272,6 +283,6 @@ def _version(request: web.Request) -> Version:
 
 
 def _check_parties(entry: Entry, credentials: _Credentials) -> None:
-    if others := credentials.parties - entry.parties:
+    if others := credentials.operators - entry.parties:
         names = ", ".join(sorted(f"{country!s:.5}*{party!s:.5}" for country, party in others))
         raise InvalidObject(f"credentials: roles: {names} is not expected from this operator")

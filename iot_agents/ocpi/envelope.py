@@ -30,6 +30,8 @@ class Status(IntEnum):
     UNKNOWN_LOCATION = 2003
     SERVER_ERROR = 3000
     CLIENT_UNUSABLE = 3001
+    UNSUPPORTED_VERSION = 3002
+    NO_MATCHING_ENDPOINTS = 3003
 
 
 class Refusal(Exception):

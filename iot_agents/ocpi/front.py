@@ -21,17 +21,18 @@ from iot_agents.common.dead_letters import DeadLetter, DeadLetters
 from iot_agents.common.measure import NotDurable
 from iot_agents.common.spool import SpoolFull
 from iot_agents.ocpi.envelope import Refusal, Status, respond
-from iot_agents.ocpi.model import Document, InvalidObject
+from iot_agents.ocpi.model import Document, InvalidObject, decoded
 from iot_agents.ocpi.parties import Party
 from iot_agents.ocpi.parts import UnknownObject
 from iot_agents.ocpi.settings import OcpiSettings
+from iot_agents.ocpi.versions import PERSONAL
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Callers = Callable[[str], frozenset[Party]]
 """Says whom an Authorization header speaks for."""
 
 _log = logging.getLogger(__name__)
-_PERSONAL = frozenset(("cdr_token", "auth_id", "authorization_reference", "token"))
+_PERSONAL = frozenset((*PERSONAL, "cdr_token", "token"))
 
 
 class Front:
@@ -103,7 +104,7 @@ class Front:
             self.counters.unauthorized += 1
         elif request.method != "GET":
             self.counters.rejected += 1
-            _log.warning("%s %s refused: %s", request.method, request.path, refusal)
+            _log.warning("%s %s refused: %s", request.method, _told(request), refusal)
             if refusal.status is Status.INVALID_PARAMETERS:
                 await self._letters.add(request.path, str(refusal), await _object(request))
         return respond(
@@ -157,8 +158,14 @@ def without_persons(document: Any) -> Any:
     return {name: value for name, value in document.items() if name not in _PERSONAL}
 
 
+def _told(request: web.Request) -> str:
+    """Return a path for the log; one that nothing is served at may have a token's id inside."""
+    info = request.match_info
+    return request.path if info.http_exception is None else "what is not served here"
+
+
 async def _object(request: web.Request) -> Any:
     try:
-        return msgspec.json.decode(await request.read())
-    except (msgspec.DecodeError, web.HTTPException):
+        return decoded(await request.read())
+    except (InvalidObject, web.HTTPException):
         return None

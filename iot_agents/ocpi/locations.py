@@ -59,7 +59,7 @@ class Locations:
             except UnknownObject:
                 known = {}
             part = self._tidy(document, address, location)
-            if not known or not outdated(part, known):
+            if not known or not address.evse_uid or not outdated(part, known):
                 await self._store(address, kept, with_part(location, address, part))
             return not known
 
@@ -148,7 +148,7 @@ class Locations:
         return await self._ledger.load(_place(address))
 
     def _tidy(self, document: Document, address: Address, location: Document) -> Document:
-        country = location.get("country", "")
+        country = location.get("country") or ""
         part, warnings = tidy(document, address, country, self._ledger.clock())
         self._ledger.warn(f"location {address}", warnings)
         return part

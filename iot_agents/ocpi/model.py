@@ -7,17 +7,21 @@ right way round.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from broker.core.timestamps import format_timestamp
+from iot_agents.common.nesting import MAX_DEPTH, deeper_than
 from iot_agents.ocpi.countries import exchanged
 
 T = TypeVar("T")
 Document = dict[str, Any]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+"""Longer than OCPI's ids, which senders exceed, and never empty."""
 
 STATUSES = frozenset(
     {
@@ -49,15 +53,15 @@ class GeoLocation(msgspec.Struct):
 class Connector(msgspec.Struct):
     """What is needed of a connector."""
 
-    id: str
+    id: Identifier
     last_updated: str
-    standard: str = ""
+    standard: str | None = None
 
 
 class Evse(msgspec.Struct):
     """What is needed of an EVSE."""
 
-    uid: str
+    uid: Identifier
     status: str
     last_updated: str
     connectors: list[Connector] | None = None
@@ -69,10 +73,10 @@ class Location(msgspec.Struct):
 
     country_code: str
     party_id: str
-    id: str
+    id: Identifier
     coordinates: GeoLocation
     last_updated: str
-    country: str = ""
+    country: str | None = None
     publish: bool = True
     evses: list[Evse] | None = None
 
@@ -84,17 +88,15 @@ def tidy_location(document: Document, now: datetime) -> tuple[Document, Sequence
         InvalidObject: a member we rely on is missing or wrong.
     """
     location = checked(document, Location, "location")
+    country = location.country or ""
     warnings: list[str] = []
     tidy = {
         **document,
         "country_code": location.country_code.upper(),
         "party_id": location.party_id.upper(),
-        "coordinates": _point(document["coordinates"], location.country, warnings),
+        "coordinates": _point(document["coordinates"], country, warnings),
         "last_updated": moment(location.last_updated, now),
-        "evses": [
-            _tidy_evse(evse, location.country, now, warnings)
-            for evse in document.get("evses") or ()
-        ],
+        "evses": [_tidy_evse(evse, country, now, warnings) for evse in document.get("evses") or ()],
     }
     return tidy, warnings
 
@@ -162,12 +164,29 @@ def _point(coordinates: Document, country: str, warnings: list[str]) -> Document
     latitude, longitude = coordinates["latitude"], coordinates["longitude"]
     try:
         numbers = float(latitude), float(longitude)
-    except ValueError as error:
-        raise InvalidObject(f"coordinates: {coordinates!r:.80} are no numbers") from error
+    except ValueError:
+        numbers = math.nan, math.nan
+    if not all(map(math.isfinite, numbers)):
+        raise InvalidObject(f"coordinates: {coordinates!r:.80} are no numbers")
     if not exchanged(*numbers, country):
         return coordinates
     warnings.append(f"coordinates swapped: {latitude}, {longitude} is not in {country or 'range'}")
     return {**coordinates, "latitude": longitude, "longitude": latitude}
+
+
+def decoded(content: bytes) -> Document:
+    """Return the JSON object of a message.
+
+    Raises:
+        InvalidObject: it is none, or nested deeper than anything of OCPI.
+    """
+    try:
+        document = msgspec.json.decode(content, type=Document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidObject(f"no JSON object: {error}") from error
+    if deeper_than(MAX_DEPTH, document):
+        raise InvalidObject(f"nested deeper than {MAX_DEPTH} levels")
+    return document
 
 
 def checked(document: Document, kind: type[T], where: str) -> T:

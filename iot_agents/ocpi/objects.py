@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from iot_agents.common.mapping.model import Entity
 from iot_agents.ocpi.ledger import Changes, Ledger, Place, changes, place
 from iot_agents.ocpi.locations import location_place
-from iot_agents.ocpi.model import Document, InvalidObject, checked, moment
+from iot_agents.ocpi.model import Document, Identifier, InvalidObject, checked, moment
 from iot_agents.ocpi.parts import UnknownObject
 from iot_agents.ocpi.versions import CDRS, SESSIONS, TARIFFS
 
@@ -33,7 +34,7 @@ class _Period(msgspec.Struct):
 class _Owned(msgspec.Struct):
     country_code: str
     party_id: str
-    id: str
+    id: Identifier
     last_updated: str
 
 
@@ -41,14 +42,14 @@ class _Session(_Owned):
     start_date_time: str
     kwh: float
     status: str
-    location_id: str = ""
-    evse_uid: str = ""
+    location_id: str | None = None
+    evse_uid: str | None = None
     charging_periods: list[_Period] | None = None
 
 
 class _Where(msgspec.Struct):
-    id: str
-    evse_uid: str = ""
+    id: Identifier
+    evse_uid: str | None = None
 
 
 class _Cdr(_Owned):
@@ -173,6 +174,25 @@ class Objects:
             where = _place(name)
             await self._ledger.write(where, changes((), (), kept.entities), {where: None})
 
+    async def miss(
+        self, module: str, party: tuple[str, str], listed: Collection[str], since: datetime
+    ) -> Sequence[str]:
+        """Forget what a party's whole list, asked for at a moment, did not name.
+
+        Args:
+            listed: ids, in lower case.
+
+        Returns:
+            the ids of what is gone.
+        """
+        gone: list[str] = []
+        for kept in await self._ledger.known(KINDS[module].name, party):
+            identifier = str(kept.document["id"])
+            if identifier.casefold() not in listed and kept.at < since.timestamp():
+                await self.delete(Name(module, *party, identifier))
+                gone.append(identifier)
+        return gone
+
     def _tidy(self, name: Name, document: Document) -> Document:
         kind = KINDS[name.module]
         found = checked(document, kind.shape, kind.name)
@@ -262,7 +282,8 @@ def _appended(known: Document, periods: Any) -> list[Any]:
 
 
 def _whereabouts(document: Document) -> tuple[str, str]:
-    inside = document.get("cdr_location") or {}
+    told = document.get("cdr_location")
+    inside: Document = told if isinstance(told, dict) else {}
     location_id = document.get("location_id") or inside.get("id") or ""
     return str(location_id), str(document.get("evse_uid") or inside.get("evse_uid") or _NOT_ANY)
 

@@ -125,14 +125,29 @@ def with_part(location: Document, address: Address, part: Document) -> Document:
 
 
 def _with_all_evses(old: Document, new: Document) -> Document:
-    """Keep EVSEs that are newer in the old Location; those the new one lacks are removed."""
+    """Return the newer of two Locations with the newer of each EVSE.
+
+    An EVSE may be newer in the older one: some operators change an EVSE and not the time of its
+    Location, and a push of one EVSE makes our Location newer than theirs. EVSEs that the newer one
+    lacks are removed.
+    """
+    late = outdated(new, old)
     evses: list[Document] = []
-    for evse in new["evses"]:
-        known = _find(old["evses"], "uid", evse["uid"]) or evse
-        evses.append(known if outdated(evse, known) else evse)
-    gone = [evse for evse in old["evses"] if _find(evses, "uid", evse["uid"]) is None]
-    evses += [_missing(evse, REMOVED, new["last_updated"]) for evse in gone]
-    return {**new, "evses": evses}
+    for known in old["evses"]:
+        evse = _find(new["evses"], "uid", known["uid"])
+        if evse is None:
+            evses.append(known if late else _missing(known, REMOVED, new["last_updated"]))
+        else:
+            evses.append(known if _stays(known, evse, late=late) else evse)
+    evses += [evse for evse in new["evses"] if _find(evses, "uid", evse["uid"]) is None]
+    return {**(old if late else new), "evses": evses}
+
+
+def _stays(known: Document, evse: Document, *, late: bool) -> bool:
+    """Tell whether an EVSE of a whole Location says nothing new; a late one revives nothing."""
+    if late and known["status"] == REMOVED:
+        return bool(known["last_updated"] >= evse["last_updated"])
+    return outdated(evse, known)
 
 
 def _replaced(parts: Sequence[Document], name: str, part: Document) -> list[Document]:

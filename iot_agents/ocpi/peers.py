@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,21 @@ class Peer(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Peer({self.url!r}, {self.version!r}, registered={self.registered})"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who asks for versions or credentials, and how far it is.
+
+    Attributes:
+        token: the one it came with.
+        registered: whether that is the one of a complete registration; one that opens a
+            registration opens the next one, too.
+    """
+
+    entry: Entry
+    token: str = field(repr=False)
+    registered: bool
 
 
 class Peers:
@@ -77,32 +93,34 @@ class Peers:
     def parties_of(self, authorization: str) -> frozenset[Party]:
         """Return whom a token speaks for that was agreed on in a registration."""
         for entry in self.entries:
-            if _matches(authorization, self.get(entry).inbound):
+            if _matches(authorization, self.get(entry).inbound, entry):
                 return entry.parties
         return frozenset()
 
-    def visitor(self, authorization: str) -> Entry | None:
+    def visitor(self, authorization: str) -> Visit | None:
         """Return who may ask for versions and credentials with a token."""
-        found: Entry | None = None
+        found: Visit | None = None
         for entry in self.entries:
             peer = self.get(entry)
-            fresh = entry.registration_token and peer.spent != entry.registration_digest
-            if _matches(authorization, peer.inbound) or (
-                fresh and _matches(authorization, entry.registration_token)
+            if _matches(authorization, peer.inbound, entry):
+                found = Visit(entry, peer.inbound, peer.registered)
+            elif peer.spent != entry.registration_digest and _matches(
+                authorization, entry.registration_token, entry
             ):
-                found = entry
+                found = Visit(entry, entry.registration_token, registered=False)
         return found
 
     def visitors(self, authorization: str) -> frozenset[Party]:
         """Return whom a token speaks for, also before the registration."""
-        entry = self.visitor(authorization)
-        return frozenset() if entry is None else entry.parties
+        visit = self.visitor(authorization)
+        return frozenset() if visit is None else visit.entry.parties
 
 
-def _matches(authorization: str, token: str) -> bool:
+def _matches(authorization: str, token: str, entry: Entry) -> bool:
     if not token:
         return False
-    return any(hmac.compare_digest(form, token.encode()) for form in forms(authorization))
+    given = forms(authorization, raw=entry.encoding != "base64")
+    return any(hmac.compare_digest(form, token.encode()) for form in given)
 
 
 def _write(path: Path, content: bytes) -> None:

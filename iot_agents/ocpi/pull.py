@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,16 +34,7 @@ from iot_agents.ocpi.parts import Address, UnknownObject
 from iot_agents.ocpi.receiver import Shelves
 from iot_agents.ocpi.versions import LOCATIONS, MODULES, TARIFFS, VERSIONS, Version, uniform
 
-FAILURES: Final = (
-    OcpiFailed,
-    EgressRefused,
-    EgressFailed,
-    SpoolFull,
-    NotDurable,
-    sqlite3.Error,
-    OSError,
-    ValueError,
-)
+_FORESEEN: Final = (OcpiFailed, EgressRefused, EgressFailed, SpoolFull, NotDurable, OSError)
 _WHOLE: Final = frozenset((LOCATIONS, TARIFFS))
 # Lists shift while they are paged through, and clocks differ.
 _OVERLAP: Final = timedelta(minutes=10)
@@ -94,8 +84,16 @@ class Puller:
         counters: Counters,
         clock: Callable[[], datetime],
         backoff: Backoff,
+        own: Party | None,
     ) -> None:
+        """Bind it.
+
+        Args:
+            own: who we are, when we ever said.
+        """
         self.entry = entry
+        self._own = own
+        self._renewed = False
         self._registrar = registrar
         self._client = client
         self._shelves = shelves
@@ -109,15 +107,16 @@ class Puller:
         self.trouble = ""
         """Why the last pull failed; empty when it did not."""
 
-    def wake(self) -> None:
-        """Pull now."""
+    def renew(self) -> None:
+        """Pull everything now: the operator registered, so who knows what was missed."""
+        self._renewed = True
         self._wake.set()
 
     def want(self, location_id: str) -> None:
         """Fetch a Location that a push named and nobody knows."""
         if len(self._wanted) < _MOST_WANTED:
             self._wanted.add(location_id)
-            self.wake()
+            self._wake.set()
 
     async def run(self) -> NoReturn:
         """Pull until cancelled."""
@@ -128,10 +127,11 @@ class Puller:
             try:
                 await self.pull()
                 failures, self.trouble = 0, ""
-            except FAILURES as error:
+            except Exception as error:  # noqa: BLE001 - nothing an operator sends stops the others
                 failures += 1
                 self.trouble = str(error) or repr(error)
-                _log.warning("OCPI party %s: %s", self.entry.name, self.trouble)
+                unforeseen = None if isinstance(error, _FORESEEN) else error
+                _log.warning("OCPI party %s: %s", self.entry.name, error, exc_info=unforeseen)
                 asked = getattr(error, "retry_after", None) or 0.0
                 wait = max(self._backoff.delay(failures), min(asked, _LONGEST_RETRY_AFTER))
             try:
@@ -143,25 +143,53 @@ class Puller:
     async def pull(self) -> None:
         """Pull once what is due.
 
-        Raises: those of `FAILURES`.
+        Raises:
+            OcpiFailed, EgressRefused, EgressFailed: see `OcpiClient.call`.
+            SpoolFull, NotDurable, sqlite3.Error, OSError: it could not be kept.
         """
         agreed = await self._registrar.agreed(self.entry)
         if agreed is None:
             return
-        access = Access(agreed.outbound, self.entry.encoding)
         version = VERSIONS[agreed.version]
-        if LOCATIONS in agreed.endpoints:
-            await self._fetch_wanted(agreed.endpoints[LOCATIONS], access, version)
-        for module in MODULES:
-            if module in self.entry.modules and module in agreed.endpoints:
-                await self._pull(module, agreed.endpoints[module], access, version)
+        access = Access(agreed.outbound, self.entry.encoding, self._routing(version))
+        renewed, self._renewed = self._renewed, False
+        try:
+            await self._pull_all(agreed.endpoints, access, version, anew=renewed)
+        except BaseException:
+            self._renewed = self._renewed or renewed
+            raise
 
-    async def _pull(self, module: str, url: str, access: Access, version: Version) -> None:
+    def _routing(self, version: Version) -> Mapping[str, str]:
+        """Return who asks whom; without whom, a hub asks everybody behind it."""
+        if not version.routed:
+            return {}
+        ends = {"from": self._own}
+        if len(self.entry.parties) == 1:
+            ends["to"] = next(iter(self.entry.parties))
+        return {
+            f"OCPI-{end}-{name}": value
+            for end, party in ends.items()
+            if party is not None
+            for name, value in zip(("country-code", "party-id"), party, strict=True)
+        }
+
+    async def _pull_all(
+        self, endpoints: Mapping[str, str], access: Access, version: Version, *, anew: bool
+    ) -> None:
+        if LOCATIONS in endpoints:
+            await self._fetch_wanted(endpoints[LOCATIONS], access, version)
+        for module in MODULES:
+            if module in self.entry.modules and module in endpoints:
+                await self._pull(module, endpoints[module], access, version, anew=anew)
+
+    async def _pull(
+        self, module: str, url: str, access: Access, version: Version, *, anew: bool
+    ) -> None:
         key = f"ocpi/pull/{self.entry.name}/{module}".casefold()
         kept = await self._spool.state(key)
         before = _Progress() if kept is None else msgspec.json.decode(kept, type=_Progress)
         began = self._clock()
-        due = before.whole + self.entry.full_interval <= began.timestamp()
+        due = anew or before.whole + self.entry.full_interval <= began.timestamp()
         whole = module in _WHOLE and due
         query = {} if whole else {"date_from": self._from(before)}
         seen = _Seen(before.newest)
@@ -169,8 +197,8 @@ class Puller:
             seen.total = page.total
             for document in page.objects:
                 await self._take(module, document, version, seen)
-        if whole and module == LOCATIONS:
-            await self._miss(seen, began)
+        if whole:
+            await self._miss(module, seen, began)
         after = _Progress(seen.newest, began.timestamp() if whole else before.whole)
         await self._spool.put(Spooled("", "", state={key: msgspec.json.encode(after)}))
 
@@ -180,18 +208,25 @@ class Puller:
             return format_timestamp(known - _OVERLAP)
         return format_timestamp(self._clock() - timedelta(days=self.entry.since))
 
-    async def _miss(self, seen: _Seen, began: datetime) -> None:
+    async def _miss(self, module: str, seen: _Seen, began: datetime) -> None:
         if not seen.complete:
             _log.warning(
-                "OCPI party %s: the list has %s Locations and %d came; none is missed",
+                "OCPI party %s: the list has %s %s and %d came; none is missed",
                 self.entry.name,
                 seen.total,
+                module,
                 len(seen.ids),
             )
             return
         for party in sorted(self.entry.parties):
-            for name in await self._shelves.locations.miss(party, seen.ids, began):
-                _log.warning("OCPI party %s does not list %s any more", self.entry.name, name)
+            if module == LOCATIONS:
+                gone = await self._shelves.locations.miss(party, seen.ids, began)
+            else:
+                gone = await self._shelves.objects.miss(module, party, seen.ids, began)
+            for name in gone:
+                _log.warning(
+                    "OCPI party %s does not list %s of %s any more", self.entry.name, name, module
+                )
 
     async def _fetch_wanted(self, url: str, access: Access, version: Version) -> None:
         while self._wanted:

@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-import msgspec
 from aiohttp import web
-from yarl import URL
 
+from broker.core.timestamps import format_timestamp
 from iot_agents.ocpi.envelope import Refusal, Status
 from iot_agents.ocpi.front import Front
 from iot_agents.ocpi.locations import Locations
-from iot_agents.ocpi.model import Document, InvalidObject
+from iot_agents.ocpi.model import Document, InvalidObject, decoded
 from iot_agents.ocpi.objects import Name, Objects
 from iot_agents.ocpi.parties import Party
 from iot_agents.ocpi.parts import Address, UnknownObject
@@ -101,7 +101,8 @@ class _Routes:
         every, changing = f"{SESSIONS}|{TARIFFS}|{CDRS}", f"{SESSIONS}|{TARIFFS}"
         router.add_get(f"{base}/{{module:{every}}}{_OBJECT}", self._get, allow_head=False)
         router.add_put(f"{base}/{{module:{changing}}}{_OBJECT}", self._put)
-        router.add_patch(f"{base}/{{module:{changing}}}{_OBJECT}", self._patch)
+        patched = "|".join(sorted(self._version.patched - {LOCATIONS}))
+        router.add_patch(f"{base}/{{module:{patched}}}{_OBJECT}", self._patch)
         router.add_delete(f"{base}/{{module:{TARIFFS}}}{_OBJECT}", self._delete)
         router.add_post(f"{base}/{CDRS}", self._post)
 
@@ -121,7 +122,7 @@ class _Routes:
 
     async def _patch_location(self, request: web.Request) -> web.Response:
         address = _address(request)
-        changed = self._part(await body(request), address)
+        changed = self._part(self._dated(await body(request)), address)
         with self._wanting(address):
             await self._locations.patch(address, changed)
         return self._taken(request)
@@ -157,7 +158,7 @@ class _Routes:
 
     async def _patch(self, request: web.Request) -> web.Response:
         name = _name(request)
-        changed = self._uniform(await body(request), name)
+        changed = self._uniform(self._dated(await body(request)), name)
         try:
             await self._objects.patch(name, changed)
         except UnknownObject as error:
@@ -178,9 +179,15 @@ class _Routes:
             raise InvalidObject("cdr: id is missing or no text")
         name = Name(CDRS, *party, document["id"])
         created = await self._objects.put(name, self._uniform(document, name))
-        own = f"{self._front.public_url(request)}{request.path}"
-        url = URL(own).joinpath(*party, name.id.replace("/", "%2F"), encoded=False)
-        return self._taken(request, created=created, headers={"Location": str(url)})
+        path = "/".join((request.path, *party, quote(name.id, safe="")))
+        url = f"{self._front.public_url(request)}{path}"
+        return self._taken(request, created=created, headers={"Location": url})
+
+    def _dated(self, changed: Document) -> Document:
+        """Return a change with its time, which is now where OCPI leaves it out."""
+        if self._version.dated_changes or changed.get("last_updated"):
+            return changed
+        return {**changed, "last_updated": format_timestamp(self._front.clock())}
 
     def _uniform(self, document: Document, name: Name) -> Document:
         return uniform(document, name.module, self._version, name.party)
@@ -205,10 +212,9 @@ async def body(request: web.Request) -> Document:
         Refusal: it is no JSON object.
     """
     try:
-        document: Document = msgspec.json.decode(await request.read(), type=Document)
-    except msgspec.DecodeError as error:
+        return decoded(await request.read())
+    except InvalidObject as error:
         raise Refusal(Status.INVALID_PARAMETERS, f"body: {error}", http=400) from error
-    return document
 
 
 def party_of(named: Mapping[str, str]) -> tuple[str, str]:

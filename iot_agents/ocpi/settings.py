@@ -110,12 +110,13 @@ def _parties(entries: Iterable[tuple[str, str]]) -> Mapping[bytes, frozenset[Par
     return parties
 
 
-def forms(authorization: str) -> Iterator[bytes]:
+def forms(authorization: str, *, raw: bool = True) -> Iterator[bytes]:
     """Yield what the token of an Authorization header may be: raw, or decoded from base64."""
     scheme, _, given = authorization.strip().partition(" ")
     if scheme.lower() != "token":
         return
-    yield given.strip().encode()
+    if raw:
+        yield given.strip().encode()
     try:
         # The specification's own sample has a line end inside.
         yield base64.b64decode(given.strip(), validate=True).strip()

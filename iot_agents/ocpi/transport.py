@@ -60,6 +60,7 @@ class OcpiTransport:
                 counters=agent.counters,
                 clock=clock,
                 backoff=backoff,
+                own=settings.party,
             )
             for entry in settings.entries
         ]
@@ -69,7 +70,7 @@ class OcpiTransport:
         front = self._front(self._callers)
         receiver = Receiver(self._shelves, front, self._want)
         visitors = self._front(self._visitors)
-        credentials = CredentialsApi(self._settings, self._registrar, visitors, self._wake)
+        credentials = CredentialsApi(self._settings, self._registrar, visitors, self._renew)
         return (self._settings.base_path, receiver.app()), (PATH, credentials.app())
 
     def tasks(self, url: str) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
@@ -98,7 +99,7 @@ class OcpiTransport:
             if party in puller.entry.parties:
                 puller.want(location_id)
 
-    def _wake(self, entry: Entry) -> None:
+    def _renew(self, entry: Entry) -> None:
         for puller in self._pullers:
             if puller.entry is entry:
-                puller.wake()
+                puller.renew()

@@ -20,8 +20,8 @@ Module = Literal["locations", "tariffs", "sessions", "cdrs"]
 MODULES: Final[tuple[Module, ...]] = (LOCATIONS, TARIFFS, SESSIONS, CDRS)
 """In the order they are pulled in: a session may name a Location."""
 
-# Whom a token belongs to and what it is; nothing of this is kept.
-_PERSONAL: Final = frozenset(("auth_id", "authorization_reference"))
+PERSONAL: Final = frozenset(("auth_id", "authorization_reference", "signed_data"))
+"""Members left out of what is kept; signed data is the meter's text and names the token."""
 _KEPT_OF_TOKEN: Final = frozenset(("type",))
 
 
@@ -31,18 +31,22 @@ class Version:
 
     Attributes:
         number: its name on the wire.
-        raw_tokens: whether tokens are sent as they are rather than in base64.
         flat_credentials: whether credentials have one role, without the list of `roles`.
         endpoint_roles: whether endpoints say whose side of a module they are.
         party_in_objects: whether objects name their country and party; else only URLs do.
+        routed: whether requests to modules say from whom to whom they go.
+        dated_changes: whether a PATCH has to say `last_updated`.
+        patched: the modules whose objects a PATCH changes.
         renamed: by module, the members whose name in 2.2.1 is another one.
     """
 
     number: str
-    raw_tokens: bool
     flat_credentials: bool
     endpoint_roles: bool
     party_in_objects: bool
+    routed: bool
+    dated_changes: bool
+    patched: frozenset[str]
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -51,17 +55,21 @@ VERSIONS: Final[Mapping[str, Version]] = {
     for version in (
         Version(
             "2.2.1",
-            raw_tokens=False,
             flat_credentials=False,
             endpoint_roles=True,
             party_in_objects=True,
+            routed=True,
+            dated_changes=True,
+            patched=frozenset((LOCATIONS, SESSIONS)),
         ),
         Version(
             "2.1.1",
-            raw_tokens=True,
             flat_credentials=True,
             endpoint_roles=False,
             party_in_objects=False,
+            routed=False,
+            dated_changes=False,
+            patched=frozenset((LOCATIONS, SESSIONS, TARIFFS)),
             renamed={
                 SESSIONS: {"start_datetime": "start_date_time", "end_datetime": "end_date_time"},
                 CDRS: {"stop_date_time": "end_date_time"},
@@ -78,7 +86,7 @@ def uniform(document: Document, module: str, version: Version, party: tuple[str,
     Args:
         party: country code and party id of its owner, for versions whose objects do not say.
     """
-    found = {name: value for name, value in document.items() if name not in _PERSONAL}
+    found = {name: value for name, value in document.items() if name not in PERSONAL}
     for old, new in version.renamed.get(module, {}).items():
         if old in found:
             found.setdefault(new, found[old])

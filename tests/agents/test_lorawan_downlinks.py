@@ -124,6 +124,20 @@ async def test_a_command_can_replace_the_queue_of_the_things_stack(tmp_path: Pat
     assert topic == f"{TTS}/down/replace"
 
 
+async def test_what_was_replaced_in_a_queue_has_failed(tmp_path: Path) -> None:
+    options = {"open": {}, "stop": {"replace": {"value": True}}}
+    commands = [{"name": name, "metadata": metadata} for name, metadata in options.items()]
+    async with works(tmp_path) as town:
+        await town.provision(commands=commands)
+        await town.send(f"{TTS}/up", TTS_UP)
+        await town.ask({"open": True})
+        await town.shows("SENT")
+        await town.ask_here(command="stop")
+        entity = await town.shows("ERROR")
+
+    assert entity["open_info"]["value"] == "another command took its place in the network's queue"
+
+
 async def test_a_queue_that_cannot_be_replaced_says_so(tmp_path: Path) -> None:
     async with works(tmp_path) as town:
         await town.provision(metadata={"replace": {"value": True}})

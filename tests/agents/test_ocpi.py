@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from yarl import URL
 
 from iot_agents.ocpi.settings import InvalidToken, OcpiSettings
 from iot_agents.server import OCPI, RunningAgents, serve
@@ -44,7 +45,9 @@ class Operator:
     ) -> Answer:
         headers = {"Authorization": f"Token {token}", **more.pop("headers", {})}
         version, module = more.pop("version", "2.2.1"), more.pop("module", "locations")
-        url = f"{self.agents.url}/ocpi/receiver/{version}/{module}/{path}".rstrip("/")
+        url = URL(
+            f"{self.agents.url}/ocpi/receiver/{version}/{module}/{path}".rstrip("/"), encoded=True
+        )
         async with self._http.request(method, url, json=body, headers=headers, **more) as answer:
             said = await answer.json()
             return Answer(
@@ -120,6 +123,11 @@ def location(**members: Any) -> dict[str, Any]:
         "last_updated": "2026-03-01T08:00:00Z",
         **members,
     }
+
+
+def on_disk(directory: Path) -> str:
+    """Return what is in the agent's databases."""
+    return b"".join(path.read_bytes() for path in directory.glob("*.db*")).decode("latin-1")
 
 
 LATER = "2026-03-01T09:00:00Z"

@@ -257,6 +257,77 @@ async def test_an_operator_registers_at_us_and_is_pulled_from(tmp_path: Path) ->
         assert newer != token
 
 
+async def test_an_operator_that_lost_its_token_registers_anew_with_another_one(
+    tmp_path: Path,
+) -> None:
+    async with (
+        ngsi_receiver() as broker,
+        ocpi_sender(tokens={"B-secret"}, objects={"locations": several(1)}) as sender,
+        ClientSession() as http,
+    ):
+        mine = {
+            "token": "B-secret",
+            "url": f"{sender.url}/ocpi/versions",
+            "roles": [
+                {"role": "CPO", "party_id": "MOB", "country_code": "ES"},
+                {"role": "EMSP", "party_id": "XYZ", "country_code": "ES"},
+            ],
+        }
+        answers = []
+        for opens in ("A-secret", "A-secret", "D-secret"):
+            parties = f"- {{party: 'ES*MOB', registration_token: {opens}}}\n"
+            async with city(tmp_path, parties, broker) as agents:
+                own = f"{agents.url}/ocpi/2.2.1/credentials"
+                told = await call(http, "GET", own, opens)
+                answers.append((told, await call(http, "POST", own, opens, mine)))
+
+    (first, done), (_, spent), (again, renewed) = answers
+    assert (first["data"]["token"], done["status_code"]) == ("A-secret", 1000)
+    assert spent["http"] == 401
+    assert (again["data"]["token"], renewed["status_code"]) == ("D-secret", 1000)
+    assert renewed["data"]["token"] != done["data"]["token"]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"offered": [{"version": "2.3.0", "url": "https://cpo.example/2.3.0"}]}, 3002),
+        ({"objects": {}}, 3003),
+        ({"tokens": {"other"}}, 3001),
+        ({"offered": [{"version": "2.2.1", "url": "no url"}]}, 3001),
+    ],
+    ids=["version", "endpoints", "token", "url"],
+)
+async def test_a_registration_that_cannot_be_is_told_why(
+    tmp_path: Path, more: dict[str, Any], code: int
+) -> None:
+    parties = "- {party: 'ES*MOB', registration_token: A-secret}\n"
+    given = {"tokens": {"B-secret"}, "objects": {"locations": []}, **more}
+    async with (
+        ngsi_receiver() as broker,
+        ocpi_sender(**given) as sender,
+        ClientSession() as http,
+        city(tmp_path, parties, broker) as agents,
+    ):
+        mine = {
+            "token": "B-secret",
+            "url": f"{sender.url}/ocpi/versions",
+            "country_code": "ES",
+            "party_id": "MOB",
+        }
+        own = f"{agents.url}/ocpi/2.1.1/credentials"
+        refused = await call(http, "POST", own, "A-secret", mine)
+        early = await call(http, "DELETE", own, "A-secret")
+        bad = [
+            await call(http, "POST", own, "A-secret", {**mine, name: value})
+            for name, value in (("url", "no url"), ("token", "with blank"), ("token", ""))
+        ]
+
+    assert refused["status_code"] == code
+    assert early["http"] == 405
+    assert [answer["status_code"] for answer in bad] == [3001, 2001, 2001]
+
+
 async def test_a_location_that_a_push_names_and_nobody_knows_is_fetched(tmp_path: Path) -> None:
     async with (
         ngsi_receiver() as broker,

@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 
 from iot_agents.server import OCPI, RunningAgents, serve
 from iot_agents.settings import Settings
+from tests.agents.test_ocpi import on_disk
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
 from tests.support.serve import running_broker
 from tests.support.shared import needs_shared
@@ -170,6 +171,5 @@ async def test_everything_of_the_vectors_arrives_in_a_broker(tmp_path: Path) -> 
 
 def forbidden(name: str, operator: Peer, directory: Path, answer: Any) -> list[str]:
     """Return the personal data of a vector that came out of the agent or stays on its disk."""
-    files = b"".join(path.read_bytes() for path in directory.glob("*.db*"))
-    told = str(operator.receiver.entities) + str(answer) + files.decode("latin-1")
+    told = str(operator.receiver.entities) + str(answer) + on_disk(directory)
     return [text for text in vector(name)["forbidden_substrings"] if text in told]

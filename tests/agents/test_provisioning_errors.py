@@ -107,6 +107,14 @@ CASES: dict[str, tuple[str, str, Any, str, int, str]] = {
     "payload of a command": (
         "POST", "devices", command(payloadType="xml"), "WRONG_SYNTAX", 400, "payloadType",
     ),
+    "expiry of a command": (
+        "POST", "devices", command(metadata={"expiry": {"value": "60"}}),
+        "WRONG_SYNTAX", 400, "commands[0].metadata.expiry: '60'",
+    ),
+    "idempotent": (
+        "POST", "groups", group(commands=[{"name": "a", "metadata": {"idempotent": "yes"}}]),
+        "WRONG_SYNTAX", 400, "metadata.idempotent: 'yes'",
+    ),
     "limit": ("GET", "devices?limit=0", None, "WRONG_SYNTAX", 400, "limit"),
     "limit above the most": ("GET", "devices?limit=1001", None, "WRONG_SYNTAX", 400, "1000"),
     "limit that is no number": ("GET", "groups?limit=x", None, "WRONG_SYNTAX", 400, "limit"),

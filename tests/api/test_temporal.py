@@ -272,7 +272,7 @@ async def test_the_scope_of_what_is_history_only_can_be_deleted(api: Api) -> Non
     assert (await api("DELETE", f"/entities/{ID}/attrs/scope")).status == 204
 
     [instance] = (await api("GET", f"{ONE}?timeproperty=deletedAt")).body["scope"]
-    assert instance["value"] == "urn:ngsi-ld:null"
+    assert instance["value"] == []
     assert "deletedAt" in instance
     assert "observedAt" not in instance
 

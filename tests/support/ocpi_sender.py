@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ class Sender:
 
     `tokens` are those it takes; `raw` wants them as they are. `page` is its largest page. While
     `failures` are left, a list is answered with the first of them. `link` changes next links.
+    `answer` answers lists in its place, `offered` is what it says of its versions.
     """
 
     url: str = ""
@@ -28,6 +29,8 @@ class Sender:
     objects: dict[str, list[Any]] = field(default_factory=dict)
     failures: list[web.Response] = field(default_factory=list)
     link: str = ""
+    answer: Callable[[web.Request], web.Response] | None = None
+    offered: Any = ()
     asked: list[str] = field(default_factory=list)
     credentials: dict[str, Any] = field(default_factory=dict)
 
@@ -43,6 +46,8 @@ class Sender:
 
     async def versions(self, request: web.Request) -> web.Response:
         """Answer with an old version, a new one and one that nobody knows."""
+        if self.offered != ():
+            return self._answer(request, self.offered)
         offered = [{"version": n, "url": f"{self.url}/ocpi/{n}"} for n in ("2.1.1", "2.2.1", "9")]
         return self._answer(request, offered)
 
@@ -74,6 +79,8 @@ class Sender:
         self.asked.append(request.path_qs)
         if self.failures:
             return self.failures.pop(0)
+        if self.answer is not None:
+            return self.answer(request)
         since = request.query.get("date_from", "")
         found = [o for o in self.objects[request.match_info["module"]] if _moment(o) >= since]
         first = int(request.query["offset"])

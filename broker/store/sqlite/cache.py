@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from broker.core.identifiers import Iri, Tenant
 from broker.store.interface import StoredEntity
@@ -18,8 +18,7 @@ from broker.store.interface import StoredEntity
 Key = tuple[Tenant, Iri]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class Held(NamedTuple):
     """An entity with the number of its row."""
 
     seq: int

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+LONGEST_DOWNLINK: Final = 242
+"""Bytes that a frame of LoRaWAN holds at most."""
+LARGEST_PORT: Final = 223
+"""The last port of LoRaWAN that applications have."""
 
 
 class PayloadError(Exception):

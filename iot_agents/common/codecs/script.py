@@ -17,7 +17,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from iot_agents.common.codecs.documents import members_of
-from iot_agents.common.codecs.interface import PayloadError, TooSlow
+from iot_agents.common.codecs.interface import (
+    LARGEST_PORT,
+    LONGEST_DOWNLINK,
+    PayloadError,
+    TooSlow,
+)
 from iot_agents.common.codecs.sandbox import (
     Sandbox,
     Script,
@@ -30,8 +35,6 @@ _log = logging.getLogger(__name__)
 _UPLINK: Final = ("decodeUplink", "Decode", "Decoder")
 _DOWNLINK: Final = ("encodeDownlink", "Encode", "Encoder")
 _MODERN: Final = frozenset(("decodeUplink", "encodeDownlink"))
-_LONGEST_FRAME: Final = 242
-_LARGEST_PORT: Final = 223
 
 
 class ScriptCodec:
@@ -81,7 +84,7 @@ class ScriptCodec:
             result, port = members.get("bytes"), _port(members.get("fPort"), port, self.name)
         if not isinstance(result, list) or not all(_is_byte(each) for each in result):
             raise PayloadError(f"{self.name}: {name} returned no list of bytes")
-        if len(result) > _LONGEST_FRAME:
+        if len(result) > LONGEST_DOWNLINK:
             raise PayloadError(
                 f"{self.name}: {name} made {len(result)} bytes, too many for a frame"
             )
@@ -135,6 +138,6 @@ def _is_byte(value: Any) -> bool:
 def _port(told: Any, asked: int | None, name: str) -> int | None:
     if told is None:
         return asked
-    if not isinstance(told, int) or not 0 < told <= _LARGEST_PORT:
+    if not isinstance(told, int) or not 0 < told <= LARGEST_PORT:
         raise PayloadError(f"{name}: {told!r:.40} is no port")
     return told

@@ -333,8 +333,11 @@ class Desk:
 
     async def _record(self, row: rows.Row, outcome: CommandOutcome) -> None:
         match outcome:
-            case Sent(acknowledged):
+            case Sent(acknowledged, replaced):
                 await self._move(row, State.ACKNOWLEDGED if acknowledged else State.SENT)
+                if replaced:
+                    job = partial(reports.replaced, seq=row.seq, now=self._now())
+                    await self._changed(job)
             case Held():
                 await self._move(row, State.HELD)
             case Done(result):

@@ -73,9 +73,15 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The command left; `acknowledged` tells that the device is known to have it already."""
+    """The command left.
+
+    Attributes:
+        acknowledged: whether the device is known to have it already.
+        replaced: whether those before it will not leave the network any more that had not left it.
+    """
 
     acknowledged: bool = False
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

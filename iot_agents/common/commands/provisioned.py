@@ -56,22 +56,23 @@ def command_names(provisioned: Mapping[str, Any]) -> list[str]:
     return [_name(element) for element in provisioned.get("commands") or ()]
 
 
+def option(element: Mapping[str, Any], name: str) -> Any:
+    """Return what the metadata of a command say under a name; None when they say nothing."""
+    metadatum = (element.get("metadata") or {}).get(name)
+    return metadatum.get("value") if isinstance(metadatum, Mapping) else metadatum
+
+
 def _name(element: Mapping[str, Any]) -> str:
     return str(element.get("name") or element.get("object_id") or "")
 
 
 def _read(name: str, element: Mapping[str, Any]) -> ProvisionedCommand:
-    metadata = element.get("metadata") or {}
-    expiry = _value(metadata.get("expiry"))
+    expiry = option(element, "expiry")
     usable = isinstance(expiry, int | float) and not isinstance(expiry, bool) and expiry > 0
     return ProvisionedCommand(
         name,
         element,
         float(expiry) if usable else None,
-        _value(metadata.get("idempotent")) is True,
-        _value(metadata.get("oneAtATime")) is True,
+        option(element, "idempotent") is True,
+        option(element, "oneAtATime") is True,
     )
-
-
-def _value(metadatum: Any) -> Any:
-    return metadatum.get("value") if isinstance(metadatum, Mapping) else metadatum

@@ -70,3 +70,13 @@ def _state_of(row: Row, report: NetworkReport) -> tuple[State, str]:
     if report.fate is Fate.ACKNOWLEDGED:
         return State.DONE, _CONFIRMED
     return State.FAILED, report.reason
+
+
+def replaced(
+    connection: sqlite3.Connection, *, seq: int, now: float
+) -> tuple[int, Sequence[Entry]]:
+    """Give up what waited in a network's queue when a command took its place; return how much."""
+    same = "address = (SELECT address FROM command WHERE seq = ?)"
+    found = select(connection, f"{same} AND state = 'sent' AND seq < ?", (seq, seq), -1)
+    reason = "another command took its place in the network's queue"
+    return len(found), [put_into(connection, row, State.FAILED, now, reason) for row in found]

@@ -36,6 +36,7 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
         "rules",
         "kpi",
         "subscription",
+        "history",
         "device",
         "mapping",
         "version",
@@ -54,9 +55,49 @@ def test_every_command_is_in_the_help_and_has_help_of_its_own(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["history", "export", "--query", "type=Road", "roads.csv"], {"file": "roads.csv"}),
+        (["device", "import", "--dry-run", "devices.csv"], {"what": "devices.csv"}),
+        (["subscription", "explain", "--entity", "urn:x:1", "urn:x:2"], {"id": "urn:x:2"}),
+        (["mapping", "try", "--json", "bay.yaml", "-"], {"payload": "-"}),
+        (["device", "waiting", "--config", "city.yaml"], {"config": Path("city.yaml")}),
+    ],
+)
+def test_options_of_an_action_may_stand_before_what_it_is_about(
+    arguments: list[str], given: dict[str, object]
+) -> None:
+    parsed = vars(build_parser().parse_args(arguments))
+
+    assert given.items() <= parsed.items()
+
+
+@pytest.mark.parametrize(
     "arguments",
-    [["fly"], ["agent"], ["agent", "zigbee"], ["up", "--log-level", "loud"], ["up", "--fast"]],
-    ids=["command", "no protocol", "unknown protocol", "log level", "option"],
+    [
+        ["fly"],
+        ["agent"],
+        ["agent", "zigbee"],
+        ["up", "--log-level", "loud"],
+        ["up", "--fast"],
+        ["device"],
+        ["device", "show"],
+        ["device", "list", "--dry-run"],
+        ["subscription", "explain"],
+        ["mapping", "check"],
+    ],
+    ids=[
+        "command",
+        "no protocol",
+        "unknown protocol",
+        "log level",
+        "option",
+        "no action",
+        "no device",
+        "another action's option",
+        "no subscription",
+        "no mapping",
+    ],
 )
 def test_a_wrong_argument_ends_with_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

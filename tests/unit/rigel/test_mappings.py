@@ -237,10 +237,10 @@ def test_new_guesses_words_shares_times_and_positions(capsys: pytest.CaptureFixt
         (["new", "payload.json", "--type", "ParkingSpto"], "(did you mean 'ParkingSpot'?)"),
         (["new", "payload.json", "--type", "Alert"], "nothing in the sample is called like"),
         (["new", "none.json", "--type", "Alert"], "none.json"),
-        (["check"], "name mapping files"),
-        (["try"], "name a mapping file and a payload"),
+        (["check", "."], "there is no mapping in ."),
+        (["try", "none.yaml"], "none.yaml"),
     ],
-    ids=["no type", "wrong type", "nothing fits", "no file", "nothing to check", "nothing to try"],
+    ids=["no type", "wrong type", "nothing fits", "no file", "nothing to check", "no mapping"],
 )
 def test_what_cannot_be_done_is_explained(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]

@@ -9,7 +9,7 @@ import pytest
 
 from broker.client import BrokerRefused, BrokerUnreachable, Client
 from rigel import subscriptions
-from rigel.cli import build_parser, main
+from rigel.cli import build_parser
 from rigel.settings import Settings
 from tests.support.builders import entity, prop
 from tests.support.eventually import eventually
@@ -111,16 +111,6 @@ async def test_a_subscription_that_is_not_there_is_refused(url: str) -> None:
 async def test_a_broker_that_is_not_there_is_told_from_one_that_refuses() -> None:
     with pytest.raises(BrokerUnreachable):
         await said("http://127.0.0.1:9", "list")
-
-
-def test_the_command_explains_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    assert main(["subscription", "explain"]) == 1
-
-    assert "give the subscription's id" in capsys.readouterr().err
 
 
 async def test_explain_tells_the_moments_of_a_periodic_subscription(

@@ -10,7 +10,7 @@ from broker.core.events import EntityChanged
 from broker.core.identifiers import DEFAULT_TENANT, Iri
 from broker.core.ld_context import CORE
 from broker.core.subscription_documents import parse
-from broker.subscriptions.candidates import DEPTH, Candidates, Ring
+from broker.subscriptions.candidates import DEPTH, Candidate, Candidates, Ring
 from broker.subscriptions.compiled import CompiledSubscription
 from broker.subscriptions.explanation import Explained, explain_change, explain_entity
 from broker.subscriptions.matcher import SubscriptionMatcher
@@ -40,6 +40,21 @@ def explanation(change: EntityChanged, **members: Any) -> dict[str, Any]:
     matcher.match(change)
     (candidate,) = matcher.candidates(DEFAULT_TENANT, asked.compiled)
     return explain_change(asked, candidate)
+
+
+def test_a_fault_of_the_broker_is_told_as_such() -> None:
+    asked = explained(q="speed>60")
+
+    told = explain_change(asked, Candidate(UPDATE, problem="the broker failed"))
+
+    assert (told["stoppedBy"], told["problem"]) == ("problem", "the broker failed")
+    assert told["notified"] is False
+
+
+def test_an_entity_of_which_nothing_would_be_told_would_not_be_notified() -> None:
+    told = explain_entity(explained(notification={"endpoint": ENDPOINT, "pick": ["x"]}), BEFORE, 0)
+
+    assert (told["wouldBeNotified"], told["stoppedBy"]) == (False, "pick")
 
 
 def test_a_change_that_passes_every_condition_is_told_with_its_notification() -> None:

@@ -175,10 +175,21 @@ def test_any_other_member_makes_a_change(attribute: dict[str, Any]) -> None:
     assert matched(compiled(), event(FREE, changed(FREE, speed=attribute)))
 
 
-def test_true_in_place_of_one_is_a_change() -> None:
-    one = road(open={"type": "Property", "value": 1})
+@pytest.mark.parametrize(
+    ("one", "other", "is_change"),
+    [
+        (1, True, True),
+        ([0, 1], [0, True], True),
+        ({"a": {"b": [False]}}, {"a": {"b": [0]}}, True),
+        ({"a": {"b": [False]}}, {"a": {"b": [False]}}, False),
+        ({"a": 1}, {"a": 1.0}, False),
+    ],
+)
+def test_true_in_place_of_one_is_a_change(one: Any, other: Any, is_change: bool) -> None:  # noqa: FBT001 - a table's column
+    was = road(open={"type": "Property", "value": one})
+    after = changed(was, open={"type": "Property", "value": other})
 
-    assert matched(compiled(), event(one, changed(one, open={"type": "Property", "value": True})))
+    assert bool(matched(compiled(), event(was, after))) is is_change
 
 
 def test_an_equal_sub_attribute_written_again_is_no_change() -> None:
@@ -322,6 +333,9 @@ def test_a_subscription_that_cannot_be_evaluated_does_not_stop_the_others() -> N
 
     assert [d.subscription_id for d in deliveries] == [good.subscription_id]
     assert matcher.counts["broken"] == 1
+    (candidate,) = matcher.candidates(DEFAULT_TENANT, broken)
+    assert candidate.problem is not None
+    assert "ZeroDivisionError" in candidate.problem
 
 
 @pytest.mark.parametrize(
