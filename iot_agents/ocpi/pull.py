@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from broker.core.backoff import Backoff
 from broker.core.timestamps import format_timestamp
 from broker.egress import EgressFailed, EgressRefused
-from iot_agents.common.backoff import Backoff
 from iot_agents.common.counters import Counters
 from iot_agents.common.measure import NotDurable
 from iot_agents.common.spool import Entry as Spooled

@@ -9,9 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
+from broker.core.backoff import Backoff
 from broker.egress import Egress
 from iot_agents.common.agent import Agent
-from iot_agents.common.backoff import Backoff
 from iot_agents.ocpi.client import OcpiClient
 from iot_agents.ocpi.credentials import PATH, CredentialsApi, Registrar
 from iot_agents.ocpi.front import Front, Letters
