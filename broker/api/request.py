@@ -158,6 +158,8 @@ class Request:
 
 
 _WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
+_BOOLEANS = frozenset({"local", "entityMap", "splitEntities"})
+"""Parameters that are booleans wherever they are taken, also where they change nothing here."""
 
 
 def _version(text: str) -> Version | None:
@@ -173,7 +175,7 @@ def read(query: str, taken: frozenset[str]) -> Mapping[str, str]:
     """Return the parameters of a raw query string by name, decoded.
 
     Raises:
-        InvalidRequest: one is unknown or given twice, or the text cannot be read.
+        InvalidRequest: one is unknown, given twice or no boolean, or the text cannot be read.
     """
     if not query:
         return {}
@@ -188,5 +190,7 @@ def read(query: str, taken: frozenset[str]) -> Mapping[str, str]:
             raise InvalidRequest(f"{name!r:.80} is no parameter of this operation; known: {known}")
         if name in found:
             raise InvalidRequest(f"{name}: given twice")
+        if name in _BOOLEANS and value.lower() not in ("true", "false"):
+            raise InvalidRequest(f"{name}: expected true or false, got {value!r:.80}")
         found[name] = value
     return found

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiomqtt
 import pytest
 
-from iot_agents.common.backoff import Backoff
+from broker.core.backoff import Backoff
 from iot_agents.common.embedded_mqtt import embedded_broker
 from iot_agents.common.measure import Outcome, Ticket
 from iot_agents.common.mqtt_client import MqttOptions, MqttSource, NotPublished

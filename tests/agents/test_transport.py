@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from broker.client import BrokerRefused, Client
-from iot_agents.common.backoff import Backoff
+from broker.client import BrokerRefused, Client, wait_after
+from broker.core.backoff import Backoff
 from iot_agents.common.counters import Counters
 from iot_agents.common.dead_letters import DeadLetters
 from iot_agents.common.spool import Entry, Operation, Spool
-from iot_agents.common.transport import Pace, Sender, wait_after
+from iot_agents.common.transport import Pace, Sender
 from tests.support.mosquitto import free_port
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver, problem
 from tests.support.serve import running_broker

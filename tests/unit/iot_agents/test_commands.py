@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from iot_agents.common.backoff import Backoff
+from broker.core.backoff import Backoff
 from iot_agents.common.commands.desk import Asked, Desk, Manners, TooManyCommands
 from iot_agents.common.commands.model import (
     Command,
