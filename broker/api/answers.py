@@ -16,8 +16,15 @@ from broker.core.ld_context import LdContext
 VARY = "Accept, Accept-Encoding, Link, NGSILD-Tenant, Prefer"
 """What besides the URL decides an answer: a cache on the way must not mix tenants or contexts."""
 _encode = msgspec.json.encode
+_IN_PATH = "!$&'()*+,:;=@"
+"""What besides letters, digits and `_.-~` stands for itself in one part of a path."""
 _IN_LINK = "!$'()*,/:;=?@[]|"
 """What besides letters, digits and `_.-~` stands for itself in the query of a link."""
+
+
+def path_of(collection: str, resource_id: str) -> str:
+    """Return the path of a resource, whatever characters its id has."""
+    return f"/ngsi-ld/v1/{collection}/{quote(resource_id, _IN_PATH)}"
 
 
 def created(location: str, body: Any = None) -> web.Response:

@@ -127,7 +127,7 @@ def _door(route: Route, metrics: Metrics, cors: Cors) -> _Handler:
         headers = raw.headers
         _name_tenant(raw, response)
         if hdrs.ACCEPT_ENCODING in headers:
-            _compress(response)
+            _compress(response, headers[hdrs.ACCEPT_ENCODING])
         if cors.origins:
             cors.allow(raw, response)
         counted(response.status, time.perf_counter() - started)
@@ -143,14 +143,16 @@ def _name_tenant(request: web.Request, response: web.StreamResponse) -> None:
         response.headers["NGSILD-Tenant"] = tenant
 
 
-def _compress(response: web.StreamResponse) -> None:
+def _compress(response: web.StreamResponse, accepted: str) -> None:
     """Send a larger body compressed, as the client takes it."""
     if (
         isinstance(response, web.Response)
         and isinstance(response.body, bytes)
         and len(response.body) >= _WORTH_COMPRESSING
     ):
-        response.enable_compression()
+        coding = media.content_coding(accepted)
+        if coding is not None:
+            response.enable_compression(web.ContentCoding(coding))
 
 
 def _other_methods(allowed: list[str], cors: Cors) -> _Handler:

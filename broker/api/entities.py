@@ -25,7 +25,7 @@ async def create_entity(request: Request) -> web.Response:
     """POST /entities."""
     document, ld_context = await request.document()
     entity_id = await operations.create_entity(request.broker, request.tenant, document, ld_context)
-    return answers.created(f"/ngsi-ld/v1/entities/{entity_id}")
+    return answers.created(answers.path_of("entities", entity_id))
 
 
 async def retrieve_entity(request: Request) -> web.StreamResponse:

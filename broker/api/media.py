@@ -68,6 +68,16 @@ def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
     return 0.0
 
 
+@lru_cache(maxsize=256)
+def content_coding(accepted: str) -> str | None:
+    """Return how an answer may be packed for an Accept-Encoding header, None if not at all."""
+    codings = dict(_media_range(part) for part in accepted.split(",") if part.strip())
+    for name in ("gzip", "deflate"):
+        if codings.get(name, codings.get("*", 0.0)) > 0:
+            return name
+    return None
+
+
 def not_acceptable(accept: str, offers: tuple[str, ...]) -> Refused:
     """Say which media types there are."""
     return Refused(

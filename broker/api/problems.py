@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 
 import msgspec
 from aiohttp import web
@@ -61,13 +60,9 @@ def answer(error: errors.NgsiLdError) -> web.Response:
 
 def unexpected(where: str) -> web.Response:
     """Render an exception nobody foresaw; its trace goes to the log under a reference."""
-    reference = uuid.uuid4().hex[:12]
-    _log.exception("%s failed, reference %s", where, reference)
-    return answer(
-        errors.InternalError(
-            f"something broke here; the log has it as {reference}", reference=reference
-        )
-    )
+    error = errors.unforeseen()
+    _log.exception("%s failed, reference %s", where, error.members["reference"])
+    return answer(error)
 
 
 def http_problem(

@@ -96,11 +96,15 @@ class Request:
         """Return the decoded body.
 
         Raises:
-            InvalidRequest: it is not JSON (clause 5.5.4).
+            InvalidRequest: it is not JSON (clause 5.5.4), or not packed as it says.
             Refused: 413, it is larger than is taken here.
         """
         try:
             content = await self.raw.read()
+        except web.RequestPayloadError as error:
+            encoding = self.raw.headers.get("Content-Encoding", "none")
+            detail = f"the body did not come whole; Content-Encoding: {encoding:.80}"
+            raise InvalidRequest(detail) from error
         except web.HTTPRequestEntityTooLarge as error:
             detail = f"the body has more than {self.raw.client_max_size} bytes"
             raise media.Refused(http_problem(413, "Content too large", detail)) from error
@@ -154,6 +158,8 @@ class Request:
 
 
 _WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
+_BOOLEANS = frozenset({"local", "entityMap", "splitEntities"})
+"""Parameters that are booleans wherever they are taken, also where they change nothing here."""
 
 
 def _version(text: str) -> Version | None:
@@ -169,7 +175,7 @@ def read(query: str, taken: frozenset[str]) -> Mapping[str, str]:
     """Return the parameters of a raw query string by name, decoded.
 
     Raises:
-        InvalidRequest: one is unknown or given twice, or the text cannot be read.
+        InvalidRequest: one is unknown, given twice or no boolean, or the text cannot be read.
     """
     if not query:
         return {}
@@ -184,5 +190,7 @@ def read(query: str, taken: frozenset[str]) -> Mapping[str, str]:
             raise InvalidRequest(f"{name!r:.80} is no parameter of this operation; known: {known}")
         if name in found:
             raise InvalidRequest(f"{name}: given twice")
+        if name in _BOOLEANS and value.lower() not in ("true", "false"):
+            raise InvalidRequest(f"{name}: expected true or false, got {value!r:.80}")
         found[name] = value
     return found

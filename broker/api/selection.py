@@ -40,7 +40,8 @@ def entity_query(
     if selectors is None:
         selectors = _selectors(params, ld_context)
     selected = scoped(ld_context, selectors)
-    _check_distributed(params, selected)
+    if "csf" in params:  # for other context sources, of which there are none here yet (5.7.2.4)
+        q.parse(params["csf"], ld_context.expand, where="csf")
     return EntityQuery(
         selectors=selectors,
         attrs=frozenset(selected.expand(name) for name in parameters.listed(params, "attrs")),
@@ -119,15 +120,6 @@ def _named(node: TypeNode) -> Iterator[Iri]:
         return
     for operand in node.operands:
         yield from _named(operand)
-
-
-def _check_distributed(params: Mapping[str, str], ld_context: LdContext) -> None:
-    """Check what is for other context sources, of which there are none here yet (5.7.2.4)."""
-    if "csf" in params:
-        q.parse(params["csf"], ld_context.expand, where="csf")
-    for name in ("entityMap", "splitEntities"):
-        if name in params:
-            parameters.flag(params, name)
 
 
 def _selectors(params: Mapping[str, str], ld_context: LdContext) -> tuple[EntitySelector, ...]:

@@ -16,7 +16,7 @@ async def create_subscription(request: Request) -> web.Response:
     subscription_id = await operations.create_subscription(
         request.broker, request.tenant, document, ld_context
     )
-    return answers.created(f"/ngsi-ld/v1/subscriptions/{subscription_id}")
+    return answers.created(answers.path_of("subscriptions", subscription_id))
 
 
 async def query_subscriptions(request: Request) -> web.Response:

@@ -29,7 +29,7 @@ async def upsert_temporal(request: Request) -> web.Response:
     )
     if not created:
         return no_content()
-    return answers.created(f"/ngsi-ld/v1/temporal/entities/{entity_id}")
+    return answers.created(answers.path_of("temporal/entities", entity_id))
 
 
 async def query_temporal(request: Request) -> web.Response:

@@ -58,6 +58,8 @@ def read_attribute(reader: Reader, iri: Iri, value: Any, where: str, depth: int 
         return {key: read_instance(reader, iri, value, where, depth)}
     if type(value) is list and are_instances(value):
         return _read_array(reader, iri, value, where, depth)
+    if iri == _PROOF_IRI and value != NGSI_LD_NULL:
+        raise BadRequestData(f"{where}: expected a Property with a proof, got {value!r:.80}")
     return {DEFAULT_INSTANCE: read_bare(reader, value, where, depth)}
 
 

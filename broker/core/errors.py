@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import ClassVar
 
 _ETSI = "https://uri.etsi.org/ngsi-ld/errors/"
@@ -117,3 +118,11 @@ class PreconditionFailed(NgsiLdError):
 
     type = _ETSI + "Conflict"
     title = "Precondition failed"
+
+
+def unforeseen() -> InternalError:
+    """Make the error of what nobody foresaw, whose cause is to be logged under its reference."""
+    reference = uuid.uuid4().hex[:12]
+    return InternalError(
+        f"something broke here; the log has it as {reference}", reference=reference
+    )

@@ -48,8 +48,7 @@ def check_geometry(value: object, where: str) -> dict[str, Any]:
     check = _CHECKS.get(kind) if isinstance(kind, str) else None
     if check is None:
         raise BadRequestData(f"{where}.type: expected one of {_SUPPORTED}, got {kind!r:.80}")
-    if check(geometry.get("coordinates"), f"{where}.coordinates") > MAX_POSITIONS:
-        raise BadRequestData(f"{where}: more than {MAX_POSITIONS} positions")
+    check(geometry.get("coordinates"), f"{where}.coordinates")
     return geometry
 
 
@@ -103,7 +102,12 @@ def _several(check: _Check) -> _Check:
 
     def check_all(coordinates: Any, where: str) -> int:
         _check_array(coordinates, where, 1)
-        return sum(check(item, f"{where}[{place}]") for place, item in enumerate(coordinates))
+        positions = 0
+        for place, item in enumerate(coordinates):
+            positions += check(item, f"{where}[{place}]")
+            if positions > MAX_POSITIONS:
+                raise BadRequestData(f"{where}: more than {MAX_POSITIONS} positions")
+        return positions
 
     return check_all
 

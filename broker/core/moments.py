@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from broker.core.timestamps import parse_timestamp
-
 COMMA: Final = 16
 FINER: Final = 15
 MILLISECONDS: Final = 3
@@ -28,7 +26,7 @@ _MOST_DIGITS = 6
 @lru_cache(maxsize=4096)
 def split(text: str) -> tuple[int, int]:
     """Return the instant of a checked DateTime in microseconds since the epoch, and its form."""
-    instant = (parse_timestamp(text, "time") - _EPOCH) // _MICROSECOND
+    instant = (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
     point = max(text.find("."), text.find(","))
     if point < 0:
         return instant, 0

@@ -16,7 +16,7 @@ _DATE_TIME = re.compile(
 def format_timestamp(moment: datetime) -> str:
     """Write an aware date-time with milliseconds, so that texts of one width sort by time."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_timestamp(text: object, where: str) -> datetime:

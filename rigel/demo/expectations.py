@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from rigel.demo.facts import again
 from rigel.demo.story import EvseChange, Story, Uplink
 
 _LOCAL: Final = ZoneInfo(TIME_ZONE)
+_DECIMALS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +119,10 @@ def _of_rotations(city: City, story: Story) -> Iterator[Expected]:
 
 def _of_availability(station: Station, story: Story) -> Expected:
     """Return the share of the last day that is over in which a station's points were in order."""
-    midnight = story.end.astimezone(_LOCAL).replace(hour=0, minute=0, second=0, microsecond=0)
-    end = midnight.astimezone(UTC)
-    start = max((midnight - timedelta(days=1)).astimezone(UTC), story.start)
+    start, end = _last_day(story)
     out = sum((_out_of_order(evse, story, start, end) for evse in station.evses), timedelta())
     share = 1 - out / ((end - start) * len(station.evses))
-    return Expected(names.availability(station), "kpiValue", round(share, 6), None)
+    return Expected(names.availability(station), "kpiValue", round(share, _DECIMALS), None)
 
 
 def _out_of_order(evse: Evse, story: Story, start: datetime, end: datetime) -> timedelta:
@@ -142,15 +141,27 @@ def _out_of_order(evse: Evse, story: Story, start: datetime, end: datetime) -> t
 def _of_meter(meter: Meter, story: Story) -> Iterator[Expected]:
     """Yield a meter's last index, and what it counted on the last day and on the present one."""
     own = [e for e in story.events if isinstance(e, Uplink) and e.dev_eui == meter.dev_eui]
-    index = [frames.litres_of(frame.payload) for frame in own]
-    yield Expected(names.water_meter(meter), "waterConsumption", index[-1], own[-1].at)
-    days: Counter[date] = Counter()
-    for frame, (before, after) in zip(own[1:], pairwise(index), strict=True):
-        days[frame.at.astimezone(_LOCAL).date()] += after - before
-    today = story.end.astimezone(_LOCAL).date()
+    read = [(frame.at, frames.litres_of(frame.payload)) for frame in own]
+    yield Expected(names.water_meter(meter), "waterConsumption", read[-1][1], read[-1][0])
+    start, end = _last_day(story)
     use = names.water_use(meter)
-    yield Expected(use, "kpiValue", days[today - timedelta(days=1)], None)
-    yield Expected(use, "runningValue", days[today], None)
+    yield Expected(use, "kpiValue", round(_grown(read, start, end), _DECIMALS), None)
+    yield Expected(use, "runningValue", round(_grown(read, end, story.end), _DECIMALS), None)
+
+
+def _grown(read: Sequence[tuple[datetime, int]], start: datetime, end: datetime) -> float:
+    """Return by how much an index grew between two instants, evenly from reading to reading."""
+    return sum(
+        (after - before) * max((min(at, end) - max(since, start)) / (at - since), 0.0)
+        for (since, before), (at, after) in pairwise(read)
+    )
+
+
+def _last_day(story: Story) -> tuple[datetime, datetime]:
+    """Return what the story tells of the last local day that is over."""
+    midnight = story.end.astimezone(_LOCAL).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = max((midnight - timedelta(days=1)).astimezone(UTC), story.start)
+    return start, midnight.astimezone(UTC)
 
 
 def _same(found: Any, wanted: Any) -> bool:

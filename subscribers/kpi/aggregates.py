@@ -7,7 +7,7 @@ from typing import Final
 
 from subscribers.common.instants import Duration, Instant
 from subscribers.kpi.model import SECONDS_IN, ChangeOf, Kpi, StaysIn, Take
-from subscribers.kpi.series import Change, Series
+from subscribers.kpi.series import Series
 
 _DECIMALS: Final = 6
 _MICROSECONDS: Final = 1_000_000
@@ -26,11 +26,11 @@ def compile_measure(kpi: Kpi) -> Measure:
     """Return what measures a KPI."""
     model, silent_after = kpi.measure, kpi.source.silent_after
     if model.changes is not None:
-        return _sum_changes(_counted(model.changes), silent_after)
+        return _sum_of(_counted(model.changes), silent_after)
     if model.stays is not None:
         return _measure_stays(model.stays, SECONDS_IN[kpi.unit])
     if model.increase:
-        return _sum_changes(_growth, silent_after)
+        return _sum_of(_grown, silent_after)
     return _share_of_time(model.states(), silent_after)
 
 
@@ -48,12 +48,14 @@ def _share_of_time(states: Collection[str], silent_after: Duration | None) -> Me
     return measure
 
 
-def _sum_changes(weigh: Callable[[Change], float], silent_after: Duration | None) -> Measure:
+def _sum_of(
+    count: Callable[[Series, Instant, Instant], float], silent_after: Duration | None
+) -> Measure:
     def measure(members: Iterable[Series], start: Instant, end: Instant) -> float | None:
         total: float = 0
         observed = False
         for series in members:
-            total += sum(map(weigh, series.changes(start, end)))
+            total += count(series, start, end)
             observed = observed or any(True for _ in series.spans(start, end, silent_after))
         # Of a group nobody heard of, nothing is known, not even that nothing happened.
         return round(total, _DECIMALS) if observed else None
@@ -61,12 +63,20 @@ def _sum_changes(weigh: Callable[[Change], float], silent_after: Duration | None
     return measure
 
 
-def _counted(wanted: ChangeOf) -> Callable[[Change], float]:
-    return lambda change: (change.before, change.after) == (wanted.from_, wanted.to)
+def _counted(wanted: ChangeOf) -> Callable[[Series, Instant, Instant], float]:
+    pair = (wanted.from_, wanted.to)
+    return lambda series, start, end: sum(
+        (change.before, change.after) == pair for change in series.changes(start, end)
+    )
 
 
-def _growth(change: Change) -> float:
-    return max(float(change.after) - float(change.before), 0.0)
+def _grown(series: Series, start: Instant, end: Instant) -> float:
+    return sum(
+        max(float(step.after) - float(step.before), 0.0)
+        * (min(step.at, end) - max(step.since, start))
+        / (step.at - step.since)
+        for step in series.steps(start, end)
+    )
 
 
 def _measure_stays(wanted: StaysIn, seconds: int) -> Measure:

@@ -22,8 +22,9 @@ in the unit SEC, MIN or HUR.
 
 A source with `unit` in place of `states` is a counter, such as the index of a meter, given in that
 unit; a reading in another unit is not known. Its measure is `increase: true`: by how much the index
-grew, over all members, where each reading speaks for the time since the one before. An index that
-falls (the meter was exchanged, or began again) begins a new count.
+grew, over all members, evenly between one reading and the next; so the first reading after the end
+of a window corrects it. An index that falls (the meter was exchanged, or began again) begins a new
+count.
 
 `groupBy` is a relationship of the members, or `id`: each member is a group of its own.
 """

@@ -56,7 +56,8 @@ class Progress:
     def changed(self, groups: Iterable[str], at: Instant) -> None:
         """Take that something was observed of members of groups at an instant."""
         self._running.update(groups)
-        if self.open is not None and at < self.open.start:
+        # The next reading of a counter tells how much of its growth belongs to the window before.
+        if self.open is not None and (at < self.open.start or self.kpi.measure.increase):
             self._corrected.update(groups)
 
     def begin(self, at: Instant) -> None:

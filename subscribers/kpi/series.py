@@ -56,6 +56,15 @@ class Change(NamedTuple):
     since: Instant | None
 
 
+class Step(NamedTuple):
+    """Two known states that follow one another, equal ones too, and when each was observed."""
+
+    since: Instant
+    before: str
+    at: Instant
+    after: str
+
+
 class Series:
     """The observations of one member, in order.
 
@@ -148,6 +157,19 @@ class Series:
                 continue
             if at >= start:
                 yield Change(Instant(at), before.known, carry.known, before.since)
+
+    def steps(self, start: Instant, end: Instant) -> Iterator[Step]:
+        """Yield the steps that lie in a window at least in part."""
+        carry = self.carry or Carry(Instant(0), UNKNOWN)
+        since, before = carry.at, carry.known
+        for at, state in zip(self._times, self._states, strict=True):
+            if state == UNKNOWN:
+                continue
+            if before != UNKNOWN and at > start:
+                yield Step(since, before, Instant(at), state)
+            if at >= end:
+                return
+            since, before = Instant(at), state
 
     def _before(self, start: Instant) -> tuple[Instant | None, str, int]:
         """Return the observation a window begins with, and the index of the one after it."""

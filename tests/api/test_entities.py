@@ -37,6 +37,19 @@ async def test_a_created_entity_is_served_as_it_was_sent(api: Api) -> None:
     assert served.body == sent
 
 
+@pytest.mark.parametrize(
+    "entity_id",
+    ["urn:x:caf\u00e9", "urn:x:a%20b", "https://example.org/a?b=c#d", "urn:x:a;b(c),d'=+&"],
+)
+async def test_the_location_of_a_created_entity_leads_to_it(api: Api, entity_id: str) -> None:
+    created = await api("POST", "/entities", {"id": entity_id, "type": "Sensor"})
+    path = created.headers["Location"].removeprefix("/ngsi-ld/v1")
+    served = await api("GET", path)
+
+    assert path.isascii()
+    assert served.body == {"id": entity_id, "type": "Sensor"}
+
+
 async def test_an_entity_is_created_once(api: Api) -> None:
     await api.create(entity(temperature=prop(1)))
 
@@ -108,8 +121,9 @@ async def test_a_deleted_entity_is_gone_and_its_id_free(api: Api) -> None:
         (entity(temperature=prop(1, observedAt="yesterday")), "temperature.observedAt"),
         (entity(location=BAD_POINT), "location"),
         (entity(temperature=prop("urn:ngsi-ld:null")), "temperature"),
+        (entity(temperature=prop(1, ngsildproof="x")), "temperature.ngsildproof"),
     ],
-    ids=["no id", "id not a URI", "no type", "no value", "bad time", "bad point", "null"],
+    ids=["no id", "id not a URI", "no type", "no value", "bad time", "bad point", "null", "proof"],
 )
 async def test_a_wrong_entity_is_refused_and_the_error_names_the_place(
     api: Api, body: Any, names: str
@@ -163,6 +177,30 @@ async def test_an_unknown_parameter_is_refused_by_name(api: Api) -> None:
     assert answered.status == 400
     assert answered.body["type"].endswith("/InvalidRequest")
     assert "'typ'" in answered.detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"/entities/{ID}?local=perhaps", None),
+        ("PATCH", f"/entities/{ID}?local=perhaps", {"temperature": 2}),
+        ("POST", "/entities?local=perhaps", entity(2)),
+        ("GET", "/types?local=perhaps", None),
+        ("GET", f"/entities/{ID}?entityMap=perhaps", None),
+        ("DELETE", f"/entities/{ID}?local=perhaps", None),
+    ],
+)
+async def test_a_boolean_that_is_none_is_refused_and_nothing_done(
+    api: Api, method: str, path: str, body: Any
+) -> None:
+    await api.create(entity(temperature=1))
+
+    answered = await api(method, path, body)
+    served = await api("GET", "/entities?local=true&options=keyValues")
+
+    assert answered.status == 400
+    assert answered.body["type"].endswith("/InvalidRequest")
+    assert served.body == [entity(temperature=1)]
 
 
 async def test_tenants_do_not_see_each_other(api: Api) -> None:

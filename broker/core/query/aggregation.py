@@ -199,7 +199,13 @@ def _measure(method: str, values: list[Any], name: str) -> Any:
         return _ORDERED[method](values, key=ranked)
     if method == "avg" and all(_clock(value) is not None for value in values):
         return _average_time([_clock(value) or 0 for value in values])
-    return METHODS[method]([_number(method, value, name) for value in values])
+    numbers = [_number(method, value, name) for value in values]
+    try:
+        return METHODS[method](numbers)
+    except OverflowError as error:
+        raise InvalidRequest(
+            f"aggrMethods: {method} of the values of {name:.200} is beyond what a number holds"
+        ) from error
 
 
 def _number(method: str, value: Any, name: str) -> float:

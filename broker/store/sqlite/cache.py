@@ -9,8 +9,9 @@ replaced its row might already have been evicted again.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from broker.core.identifiers import Iri, Tenant
 from broker.store.interface import StoredEntity
@@ -18,8 +19,7 @@ from broker.store.interface import StoredEntity
 Key = tuple[Tenant, Iri]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class Held(NamedTuple):
     """An entity with the number of its row."""
 
     seq: int
@@ -31,7 +31,8 @@ class EntityCache:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._held: dict[Key, Held | None] = {}
+        # In a plain dict the first key costs a walk over all that were deleted before it.
+        self._held: OrderedDict[Key, Held | None] = OrderedDict()
         self._lock = threading.Lock()
         self._published = 0
 
@@ -72,4 +73,4 @@ class EntityCache:
     def _evict(self) -> None:
         held = self._held
         while len(held) > self._capacity:
-            del held[next(iter(held))]
+            held.popitem(last=False)

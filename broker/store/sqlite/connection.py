@@ -16,11 +16,10 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from broker.core.errors import InternalError, NgsiLdError, Overloaded
+from broker.core.errors import NgsiLdError, Overloaded, unforeseen
 from broker.store.sqlite.migrations import migrate
 
 R = TypeVar("R")
@@ -49,8 +48,7 @@ class Transaction(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Queued:
+class _Queued(NamedTuple):
     job: Job
     future: asyncio.Future[Any]
 
@@ -139,8 +137,9 @@ class Writer:
                 for queued in batch:
                     self._commit([queued])
                 return
-            _log.exception("a write failed and was rolled back")
-            failure = InternalError(f"the store could not write: {type(error).__name__}")
+            failure = unforeseen()
+            reference = failure.members["reference"]
+            _log.exception("a write failed and was rolled back, reference %s", reference)
             failure.__cause__ = error
             results, after = [failure], None
         self._loop.call_soon_threadsafe(_answer, batch, results, after)

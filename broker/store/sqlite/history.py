@@ -130,11 +130,10 @@ class History:
         """Take down a change of an entity."""
         at = moments.instant(event.at)
         intern, rows, version = self._terms.intern, self._rows, event.version
-        for changed in event.attributes():
-            series = intern(cursor, changed.attribute) << BITS
-            if changed.dataset_id != DEFAULT_INSTANCE:
-                series |= intern(cursor, changed.dataset_id) & _MASK
-            before, after = changed.before, changed.after
+        for attribute, dataset_id, before, after in event.attributes():
+            series = intern(cursor, attribute) << BITS
+            if dataset_id != DEFAULT_INSTANCE:
+                series |= intern(cursor, dataset_id) & _MASK
             if after is None:
                 rows.append(tombstone_row(seq, series, before or {}, at, version))
             elif before is None or not _is_postponed(before, after):

@@ -22,14 +22,15 @@ have not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
+from math import inf
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from broker.core import moments
 from broker.core.identifiers import DEFAULT_INSTANCE
 from broker.core.query.values import (
     RELATIONSHIPS,
@@ -62,8 +63,6 @@ SEVERAL = b"\xfe"
 SqlValue = float | str | bytes
 
 _BIAS = 1 << 62
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _LARGEST = 2**63
 _SCALARS = frozenset({float, int, str, bool})
 _POINT = Struct("<dd")
@@ -107,10 +106,18 @@ def encode(value: Any) -> SqlValue:
     if rank is Rank.TEXT:
         return str(key[:MAX_TEXT])
     if rank is Rank.NUMBER:
-        return key if -_LARGEST <= key < _LARGEST else float(key)
+        return key if -_LARGEST <= key < _LARGEST else _real(key)
     if rank in (Rank.TIME, Rank.DATE, Rank.DATE_TIME):
         return encode_time(rank, key)
     return bytes([rank, key] if rank is Rank.BOOLEAN else [rank])
+
+
+def _real(number: int) -> float:
+    """Return a number as a float, infinite if it is beyond all of them."""
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
 
 
 def encode_time(rank: Rank, microseconds: int) -> bytes:
@@ -121,12 +128,6 @@ def encode_time(rank: Rank, microseconds: int) -> bytes:
 def encode_object(iri: str) -> bytes:
     """Return the object of a relationship as it is indexed."""
     return REFERENCE + iri.encode()
-
-
-@lru_cache(maxsize=1024)
-def instant(text: str) -> int:
-    """Return a checked DateTime in microseconds since the epoch."""
-    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
 
 
 def plain_value(instances: Mapping[str, Mapping[str, Any]]) -> SqlValue | None:
@@ -156,9 +157,9 @@ def timed(value: SqlValue, instance: Mapping[str, Any]) -> Payload:
     modified = instance.get("modifiedAt")
     return Payload(
         value,
-        None if observed is None else instant(observed),
-        None if created is None else instant(created),
-        None if modified is None else instant(modified),
+        None if observed is None else moments.instant(observed),
+        None if created is None else moments.instant(created),
+        None if modified is None else moments.instant(modified),
     )
 
 

@@ -84,8 +84,9 @@ class Usage:
         self, cursor: sqlite3.Cursor, tenant: int, before: ExpandedEntity, after: ExpandedEntity
     ) -> None:
         old, new = before["attributes"], after["attributes"]
-        for name in old.keys() | new.keys():
-            was, now = old.get(name), new.get(name)
+        changed = [(name, old.get(name), now) for name, now in new.items()]
+        changed += [(name, was, None) for name, was in old.items() if name not in new]
+        for name, was, now in changed:
             if was is now or _kinds(was) == _kinds(now):
                 continue
             types = self._terms.type_set(cursor, after["type"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -51,15 +52,27 @@ def bench() -> Iterator[EngineBench]:
         yield made
 
 
-def test_use_is_what_the_index_grew_since_the_reading_before(bench: EngineBench) -> None:
+def test_use_is_what_the_index_grew_evenly_between_readings(bench: EngineBench) -> None:
     tell(bench, 12, 1040)
     tell(bench, 23, 1100.5)
     first_day = bench.advance(at(24))
-    tell(bench, 25, 1130.5)
-    bench.advance(at(25))
+    tell(bench, 27, 1140.5)
+    corrected = bench.advance(at(27))
 
     assert values(first_day) == {METER: 100.5}
+    assert values(corrected) == {METER: 110.5}
     assert values(bench.advance(at(48))) == {METER: 30}
+
+
+def test_a_meter_that_is_read_once_a_day_has_the_use_of_each_day(bench: EngineBench) -> None:
+    uses = []
+    for day, index in ((1, 1240), (2, 1240), (3, 1480)):
+        tell(bench, 24 * day + 6, index)
+        uses.append(values(bench.advance(at(24 * day + 6))))
+
+    assert [*uses, values(bench.advance(at(24 * 4)))] == [
+        {METER: use} for use in (180, 60, 180, 60)
+    ]
 
 
 def test_each_meter_has_a_value_of_its_own_in_its_unit(bench: EngineBench) -> None:
@@ -82,8 +95,8 @@ def test_a_reading_that_comes_late_changes_nothing_but_when_water_was_used(
 
     corrected = bench.advance(at(26))
 
-    assert (values(first_day), values(corrected)) == ({METER: 0}, {METER: 80})
-    assert values(bench.advance(at(48))) == {METER: 20}
+    assert (values(first_day), values(corrected)) == ({METER: 94.736842}, {METER: 90})
+    assert values(bench.advance(at(48))) == {METER: 10}
 
 
 def test_a_meter_that_was_exchanged_begins_a_new_count(bench: EngineBench) -> None:
@@ -121,21 +134,34 @@ def test_use_is_the_same_after_a_restart(bench: EngineBench) -> None:
     tell(bench, 12, 1040.25)
     bench.advance(at(24 + 13))  # what was observed is now folded into one row
     bench.restart()
-    tell(bench, 24 + 14, 1050)
+    tell(bench, 24 + 12, 1064.25)
 
-    assert values(bench.advance(at(48))) == {METER: 9.75}
+    assert values(bench.advance(at(48))) == {METER: 12}
+
+
+def index_at(read: list[tuple[int, int]], minute: int) -> float:
+    """Return the index at a minute: even between readings, and still before and after them."""
+    return sum(
+        (after - before) * min(max((minute - since) / (at - since), 0.0), 1.0)
+        for (since, before), (at, after) in pairwise(read)
+    )
 
 
 @given(st.dictionaries(st.integers(0, 3 * MINUTES_A_DAY - 1), st.integers(0, 50), min_size=1))
-def test_the_uses_of_all_days_add_up_to_what_the_index_grew(growth: dict[int, int]) -> None:
-    index = 0
+def test_the_use_of_a_day_is_the_difference_of_the_index_at_its_ends(
+    growth: dict[int, int],
+) -> None:
+    minutes = sorted(growth)
+    read = list(zip(minutes, accumulate(growth[minute] for minute in minutes), strict=True))
     with kpi_bench(USE) as bench:
-        for minute, grown in sorted(growth.items()):
-            index += grown
-            tell(bench, minute / 60, index)
         bench.engine.start(to_instant(at(0)))
+        for minute, index in read:
+            tell(bench, minute / 60, index)
 
         written = bench.advance(at(3 * 24))
 
-    first = growth[min(growth)]
-    assert sum(entity["kpiValue"]["value"] for entity in written) == index - first
+    midnights = [index_at(read, day * MINUTES_A_DAY) for day in range(4)]
+    heard_of = minutes[0] // MINUTES_A_DAY
+    assert [entity["kpiValue"]["value"] for entity in written] == pytest.approx(
+        [after - before for before, after in pairwise(midnights)][heard_of:], abs=1e-5
+    )
