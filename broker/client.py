@@ -14,8 +14,11 @@ import aiohttp
 import msgspec
 from aiohttp import ClientSession, ClientTimeout
 
+from broker.core.backoff import Backoff
+
 _LINK = '<{}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 _PAGE = 1000
+_LONGEST_RETRY_AFTER = 3600.0
 
 
 class BrokerRefused(Exception):
@@ -45,6 +48,17 @@ class BrokerRefused(Exception):
 
 class BrokerUnreachable(Exception):
     """No answer came: connection refused, reset, or too late."""
+
+
+def wait_after(error: Exception, failures: int, backoff: Backoff) -> float:
+    """Return the seconds to wait after some failures in a row, `error` being the last of them.
+
+    What the broker asks for is the least, as far as it is an hour at most.
+    """
+    wait = backoff.delay(failures)
+    if isinstance(error, BrokerRefused) and error.retry_after is not None:
+        return max(wait, min(error.retry_after, _LONGEST_RETRY_AFTER))
+    return wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from typing import Any, Final, NoReturn
 from aiohttp import ClientSession, web
 
 from broker.client import Client
+from broker.core.backoff import Backoff
 from broker.egress import Egress, EgressPolicy
 from iot_agents.common.admission import Admission
 from iot_agents.common.agent import Agent, Clock, open_agent
-from iot_agents.common.backoff import Backoff
 from iot_agents.common.codecs.sandbox import Sandbox, SandboxLimits
 from iot_agents.common.commands.requests import CommandRequests
 from iot_agents.common.commands.settling import until_in_place

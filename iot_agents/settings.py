@@ -250,7 +250,8 @@ class Settings:
 
     ocpi_tokens: tuple[str, ...] = field(
         default=(),
-        metadata=_doc("Tokens of the parties that may push, each as `ES*MOB=token`."),
+        repr=False,
+        metadata=_doc("Tokens of the parties that may push, each as `ES*MOB=token`.", secret=True),
     )
     ocpi_tokens_file: Path | None = field(
         default=None,
@@ -271,6 +272,13 @@ class Settings:
     )
     ocpi_name: str = field(
         default="Rigel", metadata=_doc("Name of the business that we register with.")
+    )
+    ocpi_keep_days: float = field(
+        default=90.0,
+        metadata=_doc(
+            "Days that an OCPI Session or CDR is known after its last change; 0 for ever. Its "
+            "entity stays."
+        ),
     )
     ocpi_role: Literal["NSP", "EMSP", "NAP", "HUB", "OTHER"] = field(
         default="NSP", metadata=_doc("Role that we register with.")

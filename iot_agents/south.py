@@ -13,8 +13,8 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
+from broker.core.backoff import Backoff
 from iot_agents.common.agent import Agent
-from iot_agents.common.backoff import Backoff
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.commands.requests import NOTIFY
 from iot_agents.common.commands.watching import Watcher

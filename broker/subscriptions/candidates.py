@@ -7,6 +7,7 @@ back and made again stands here twice: a reader takes the later of two with the 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +66,7 @@ class Candidates:
 
     def __init__(self, most: int = MOST_RINGS) -> None:
         self._most = most
-        self._rings: dict[CompiledSubscription, Ring] = {}
+        self._rings: OrderedDict[CompiledSubscription, Ring] = OrderedDict()
 
     def note(
         self,
@@ -78,7 +79,7 @@ class Candidates:
         ring = self._rings.get(compiled)
         if ring is None:
             if len(self._rings) >= self._most:
-                del self._rings[next(iter(self._rings))]
+                self._rings.popitem(last=False)
             ring = self._rings[compiled] = Ring()
         ring.append(event, notification, problem)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 
+from broker.core.backoff import Backoff
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
@@ -44,11 +46,5 @@ class DeliveryPolicy:
     drain: float = 2.0
 
     def wait(self, attempts: int, jitter: Callable[[], float] = random) -> float:
-        """Return how long to wait after some failed attempts: between half and all of the step.
-
-        Args:
-            jitter: gives a number from 0 to 1.
-        """
-        doublings = min(attempts - 1, 30)
-        step = min(self.first_wait * 2.0**doublings, self.longest_wait)
-        return step * (0.5 + 0.5 * jitter())
+        """Return how long to wait after some failed attempts, see `Backoff.delay`."""
+        return Backoff(self.first_wait, self.longest_wait).delay(attempts, jitter)

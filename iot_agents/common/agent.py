@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NoReturn
 
 from broker.client import Client
-from iot_agents.common.backoff import Backoff
+from broker.core.backoff import Backoff
 from iot_agents.common.counters import Counters
 from iot_agents.common.dead_letters import DeadLetters
 from iot_agents.common.pipeline import Outlets

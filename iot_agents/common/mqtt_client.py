@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 from urllib.parse import unquote, urlsplit
 
-from iot_agents.common.backoff import Backoff
+from broker.core.backoff import Backoff
 from iot_agents.common.measure import NotDurable, Ticket
 from iot_agents.common.mqtt_connection import (
     Address,

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from iot_agents.common.backoff import Backoff
+from broker.core.backoff import Backoff
 from iot_agents.common.embedded_mqtt import embedded_broker
 from iot_agents.common.mqtt_client import (
     Accept,

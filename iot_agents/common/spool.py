@@ -69,6 +69,10 @@ MIGRATIONS = (
 )
 
 
+# No key has it: what begins with a text lies between the text and the text with this behind it.
+_LAST = "\U0010ffff"
+
+
 class Operation(StrEnum):
     """What the broker shall do with the entities of a row."""
 
@@ -292,9 +296,33 @@ class Spool:
         """Return what was remembered under a key."""
         return await self._database.submit(partial(_state, key=key))
 
-    async def states(self, prefix: str) -> Mapping[str, bytes]:
-        """Return what was remembered under the keys that begin with a text."""
-        return await self._database.submit(partial(_states, prefix=prefix))
+    async def states(self, prefix: str, *, after: str = "", limit: int = -1) -> Mapping[str, bytes]:
+        """Return what was remembered under the keys that begin with a text, in their order.
+
+        Args:
+            after: only keys behind this one.
+            limit: how many; all when negative.
+        """
+        return await self._database.submit(
+            partial(_states, prefix=prefix, after=after, limit=limit)
+        )
+
+    async def forget(
+        self, prefix: str, after: str, limit: int, stale: Callable[[bytes], bool]
+    ) -> tuple[str, int]:
+        """Look at some of the keys that begin with a text, in their order, and forget stale values.
+
+        Args:
+            after: the key looked at last.
+            limit: how many to look at.
+            stale: says whether a value may go.
+
+        Returns:
+            The key looked at last, empty when there are no more; and how many were forgotten.
+        """
+        return await self._database.submit(
+            partial(_forget, prefix=prefix, after=after, limit=limit, stale=stale)
+        )
 
     def _release(self, count: int) -> None:
         self._pending -= count
@@ -413,8 +441,25 @@ def _state(connection: sqlite3.Connection, *, key: str) -> bytes | None:
     return None if found is None else bytes(found[0])
 
 
-def _states(connection: sqlite3.Connection, *, prefix: str) -> dict[str, bytes]:
+def _states(
+    connection: sqlite3.Connection, *, prefix: str, after: str, limit: int
+) -> dict[str, bytes]:
     found = connection.execute(
-        "SELECT key, value FROM state WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
+        "SELECT key, value FROM state WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?",
+        (prefix, after, prefix + _LAST, limit),
     )
     return {key: bytes(value) for key, value in found}
+
+
+def _forget(
+    connection: sqlite3.Connection,
+    *,
+    prefix: str,
+    after: str,
+    limit: int,
+    stale: Callable[[bytes], bool],
+) -> tuple[str, int]:
+    found = _states(connection, prefix=prefix, after=after, limit=limit)
+    old = [(key,) for key, value in found.items() if stale(value)]
+    connection.executemany("DELETE FROM state WHERE key = ?", old)
+    return (max(found) if len(found) == limit else ""), len(old)

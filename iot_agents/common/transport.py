@@ -18,9 +18,9 @@ from typing import Any, cast
 
 import msgspec
 
-from broker.client import BrokerRefused, BrokerUnreachable, Client
+from broker.client import BrokerRefused, BrokerUnreachable, Client, wait_after
+from broker.core.backoff import Backoff
 from broker.core.timestamps import format_timestamp
-from iot_agents.common.backoff import Backoff
 from iot_agents.common.counters import Counters
 from iot_agents.common.dead_letters import DeadLetter
 from iot_agents.common.spool import Operation, Row, Spool
@@ -40,7 +40,6 @@ _FAILURES = (
 # Anything else (401, 404, 415, 500 …) is a broker or a setting that is wrong, not the data.
 _BAD_DATA = {400, 409, 413, 422}
 _NOT_FOUND = 404
-_LONGEST_RETRY_AFTER = 3600.0
 _WINDOW = 10_000
 _ENTITIES: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -241,14 +240,6 @@ class Sender:
         if self._failures == 1:
             _log.warning("measures stay in the spool: %s", self.trouble)
         await asyncio.sleep(wait_after(error, self._failures, self._pace.backoff))
-
-
-def wait_after(error: Exception, failures: int, backoff: Backoff) -> float:
-    """Return how long to wait after a failed request; the broker may ask for more than usual."""
-    wait = backoff.delay(failures)
-    if isinstance(error, BrokerRefused) and error.retry_after is not None:
-        return max(wait, min(error.retry_after, _LONGEST_RETRY_AFTER))
-    return wait
 
 
 async def _delete(client: Client, items: Sequence[_Item]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ from iot_agents.ocpi.model import Document, InvalidObject
 
 _log = logging.getLogger(__name__)
 _FORMAT = "{}-2.2.1"
+_AT_A_TIME = 200
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -53,9 +54,14 @@ class Place:
     device: str
 
 
+def prefix_of(kind: str) -> str:
+    """Return what the keys of all objects of a kind begin with."""
+    return f"ocpi/{kind}/"
+
+
 def place(kind: str, party: tuple[str, str], name: str, location: str = "") -> Place:
     """Return where an object is kept; OCPI's ids are the same in upper and lower case."""
-    key = f"ocpi/{kind}/{'/'.join(party)}/{name}".casefold()
+    key = f"{prefix_of(kind)}{'/'.join(party)}/{name}".casefold()
     return Place(key, "*".join((*party, location or name)))
 
 
@@ -89,11 +95,20 @@ class Ledger:
         found = await self._spool.state(place.key)
         return Kept() if found is None else msgspec.json.decode(found, type=Kept)
 
-    async def known(self, kind: str, party: tuple[str, str]) -> Sequence[Kept]:
-        """Return all objects of a kind that a party has."""
-        prefix = place(kind, party, "").key
-        found = await self._spool.states(prefix)
-        return [msgspec.json.decode(value, type=Kept) for value in found.values()]
+    async def known(
+        self, kind: str, party: tuple[str, str], above: str = ""
+    ) -> AsyncIterator[tuple[str, Kept]]:
+        """Yield all objects of a kind that a party has, with their keys, a few read at a time.
+
+        Args:
+            above: what the ids of the objects begin with.
+        """
+        prefix = place(kind, party, above).key
+        after = ""
+        while found := await self._spool.states(prefix, after=after, limit=_AT_A_TIME):
+            for key, value in found.items():
+                yield key, msgspec.json.decode(value, type=Kept)
+            after = max(found)
 
     def make(self, kind: str, document: Document, who: str) -> Made:
         """Return the entities of an object, by the mapping for its kind.

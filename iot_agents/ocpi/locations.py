@@ -7,6 +7,7 @@ from datetime import datetime
 
 from broker.core.timestamps import format_timestamp
 from iot_agents.common.making import Made
+from iot_agents.ocpi.hiding import hide
 from iot_agents.ocpi.ledger import Kept, Ledger, Place, changes, place
 from iot_agents.ocpi.model import Document, InvalidObject, moment
 from iot_agents.ocpi.parts import (
@@ -18,6 +19,7 @@ from iot_agents.ocpi.parts import (
     part_of,
     tidy,
     with_part,
+    without_ours,
 )
 
 KIND = "location"
@@ -40,7 +42,7 @@ class Locations:
         Raises:
             UnknownObject: it is not known.
         """
-        return part_of((await self._known(address)).document, address)
+        return without_ours(part_of((await self._known(address)).document, address))
 
     async def put(self, address: Address, document: Document) -> bool:
         """Take a whole object, durably, and return whether it was new; an old one is left out.
@@ -98,7 +100,7 @@ class Locations:
             the ids that are missing now and were not before.
         """
         gone: list[str] = []
-        for kept in await self._ledger.known(KIND, party):
+        async for _, kept in self._ledger.known(KIND, party):
             name = str(kept.document.get("id", ""))
             if name.casefold() in listed:
                 continue
@@ -112,10 +114,11 @@ class Locations:
         return gone
 
     async def _store(self, address: Address, kept: Kept, location: Document) -> None:
+        if not location.get("publish", True) and kept.document.get("publish", True):
+            await hide(self._ledger, (address.country_code, address.party_id), address.location_id)
         made = self._entities(location, address)
         made_ids = {entity["id"] for entity in made.entities}
-        before = [*kept.entities, *self._sessions_left(location, kept, address)]
-        others = [entity for entity in before if entity["id"] not in made_ids]
+        others = [entity for entity in kept.entities if entity["id"] not in made_ids]
         # Of what is refused now the broker keeps what it has; the rest is gone.
         gone, left = ([], others) if made.refused else (others, [])
         await self._ledger.write(
@@ -129,14 +132,6 @@ class Locations:
         if not location.get("publish", True):
             return Made()
         return self._ledger.make(KIND, location, str(address))
-
-    def _sessions_left(
-        self, location: Document, kept: Kept, address: Address
-    ) -> Sequence[Document]:
-        """Return what sessions may have told of a Location that is new and not public."""
-        if location.get("publish", True) or kept.document:
-            return ()
-        return self._ledger.make(KIND, {**location, "publish": True}, str(address)).entities
 
     async def _known(self, address: Address) -> Kept:
         kept = await self._ledger_load(address)

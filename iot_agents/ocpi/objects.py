@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from iot_agents.common.mapping.model import Entity
+from iot_agents.ocpi.hiding import POINT, TOLD
 from iot_agents.ocpi.ledger import Changes, Ledger, Place, changes, place
 from iot_agents.ocpi.locations import location_place
 from iot_agents.ocpi.model import Document, Identifier, InvalidObject, checked, moment
@@ -186,7 +187,7 @@ class Objects:
             the ids of what is gone.
         """
         gone: list[str] = []
-        for kept in await self._ledger.known(KINDS[module].name, party):
+        async for _, kept in self._ledger.known(KINDS[module].name, party):
             identifier = str(kept.document["id"])
             if identifier.casefold() not in listed and kept.at < since.timestamp():
                 await self.delete(Name(module, *party, identifier))
@@ -211,22 +212,28 @@ class Objects:
         return tidied
 
     async def _store(self, name: Name, document: Document) -> None:
-        location_id, evse_uid = _whereabouts(document)
+        location_id, evse_uid = _whereabouts(name.module, document)
         if name.module == SESSIONS and location_id and evse_uid != _NOT_ANY:
             place_of = location_place(name.party, location_id)
             async with self._ledger.lock(place_of):
                 await self._store_session(name, document, (location_id, evse_uid))
             return
-        where = _place(name)
-        public = await self._public(name.party, location_id)
-        entities = self._made(name, document) if public and name.module != SESSIONS else ()
-        before = (await self._ledger.load(where)).entities
-        await self._ledger.write(where, changes(before, entities), {where: (document, entities)})
+        # So that nothing is told of a Location that this moment turns out not to be public.
+        async with self._ledger.lock(location_place(name.party, location_id)):
+            where = _place(name)
+            public = await self._public(name.party, location_id)
+            entities = self._made(name, document) if public and name.module != SESSIONS else ()
+            before = (await self._ledger.load(where)).entities
+            known: dict[Place, tuple[Document, Sequence[Entity]]] = {where: (document, entities)}
+            if location_id and entities:
+                told = place(TOLD, name.party, f"{location_id}/{name.id}", location_id)
+                known[told] = {"id": name.id}, entities
+            await self._ledger.write(where, changes(before, entities), known)
 
     async def _store_session(self, name: Name, document: Document, at: tuple[str, str]) -> None:
         """Write a session, and what it says of its charging point if it is the newest there."""
-        own = place("session", name.party, name.id, at[0])
-        point = place("point", name.party, "/".join(at), at[0])
+        own = place(KINDS[SESSIONS].name, name.party, name.id, at[0])
+        point = place(POINT, name.party, "/".join(at), at[0])
         shown = await self._ledger.load(point)
         other = shown.document.get("id", document["id"]) != document["id"]
         late = other and shown.document["last_updated"] > document["last_updated"]
@@ -281,11 +288,14 @@ def _appended(known: Document, periods: Any) -> list[Any]:
     return [*before, *(period for period in periods if period not in before)]
 
 
-def _whereabouts(document: Document) -> tuple[str, str]:
-    told = document.get("cdr_location")
-    inside: Document = told if isinstance(told, dict) else {}
-    location_id = document.get("location_id") or inside.get("id") or ""
-    return str(location_id), str(document.get("evse_uid") or inside.get("evse_uid") or _NOT_ANY)
+def _whereabouts(module: str, document: Document) -> tuple[str, str]:
+    """Return the Location and the EVSE of an object, as far as it has them."""
+    if module == CDRS:
+        inside = document["cdr_location"]
+        return inside["id"], inside.get("evse_uid") or _NOT_ANY
+    if module == SESSIONS:
+        return document.get("location_id") or "", document.get("evse_uid") or _NOT_ANY
+    return "", _NOT_ANY
 
 
 def _place(name: Name) -> Place:

@@ -18,6 +18,9 @@ from iot_agents.ocpi.model import (
 MISSING_SINCE = "missing_since"
 """The member of an EVSE that its operator's list did not name any more; ours, not OCPI's."""
 
+WHOLE_UPDATED = "whole_last_updated"
+"""The member of a Location that has the `last_updated` it came with, apart from its EVSEs; ours."""
+
 
 class UnknownObject(Exception):
     """There is no such Location, EVSE or connector; the text says which."""
@@ -93,7 +96,7 @@ def outdated(part: Document, known: Document) -> bool:
     """Tell whether an object is older than what we know; what was missing is back at any age."""
     if MISSING_SINCE in known:
         return False
-    return bool(known["last_updated"] > part["last_updated"])
+    return bool(known.get(WHOLE_UPDATED, known["last_updated"]) > part["last_updated"])
 
 
 def missing(location: Document, now: str) -> Document | None:
@@ -121,7 +124,8 @@ def with_part(location: Document, address: Address, part: Document) -> Document:
         evse = part_of(location, Address("", "", "", address.evse_uid))
         connectors = _replaced(evse["connectors"], "id", part)
         part = _touched({**evse, "connectors": connectors}, part)
-    return _touched({**location, "evses": _replaced(location["evses"], "uid", part)}, part)
+    whole = {WHOLE_UPDATED: location["last_updated"], **location}
+    return _touched({**whole, "evses": _replaced(location["evses"], "uid", part)}, part)
 
 
 def _with_all_evses(old: Document, new: Document) -> Document:
@@ -129,18 +133,20 @@ def _with_all_evses(old: Document, new: Document) -> Document:
 
     An EVSE may be newer in the older one: some operators change an EVSE and not the time of its
     Location, and a push of one EVSE makes our Location newer than theirs. EVSEs that the newer one
-    lacks are removed.
+    lacks are removed, but for those that are newer than it.
     """
     late = outdated(new, old)
+    base = {**old} if late else {**new, WHOLE_UPDATED: new["last_updated"]}
     evses: list[Document] = []
     for known in old["evses"]:
         evse = _find(new["evses"], "uid", known["uid"])
         if evse is None:
-            evses.append(known if late else _missing(known, REMOVED, new["last_updated"]))
+            kept = late or known["last_updated"] > new["last_updated"]
+            evses.append(known if kept else _missing(known, REMOVED, new["last_updated"]))
         else:
             evses.append(known if _stays(known, evse, late=late) else evse)
     evses += [evse for evse in new["evses"] if _find(evses, "uid", evse["uid"]) is None]
-    return {**(old if late else new), "evses": evses}
+    return _touched({**base, "evses": evses}, old)
 
 
 def _stays(known: Document, evse: Document, *, late: bool) -> bool:
@@ -158,6 +164,11 @@ def _replaced(parts: Sequence[Document], name: str, part: Document) -> list[Docu
 
 def _touched(whole: Document, part: Document) -> Document:
     return {**whole, "last_updated": max(whole["last_updated"], part["last_updated"])}
+
+
+def without_ours(part: Document) -> Document:
+    """Return an object as its sender knows it."""
+    return {name: value for name, value in part.items() if name != WHOLE_UPDATED}
 
 
 def _find(parts: Sequence[Document], name: str, wanted: object) -> Document | None:

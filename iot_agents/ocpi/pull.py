@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from broker.core.backoff import Backoff
 from broker.core.timestamps import format_timestamp
 from broker.egress import EgressFailed, EgressRefused
-from iot_agents.common.backoff import Backoff
 from iot_agents.common.counters import Counters
 from iot_agents.common.measure import NotDurable
 from iot_agents.common.spool import Entry as Spooled
@@ -60,13 +61,20 @@ class _Seen:
     """What a pull met."""
 
     newest: str
-    ids: set[str] = field(default_factory=set)
-    total: int | None = None
+    met: set[tuple[str, ...]] = field(default_factory=set)
+    totals: set[int] = field(default_factory=set)
+    listed: defaultdict[Party, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def meet(self, document: Any) -> None:
+        """Count an object, whatever it is worth, once."""
+        said = document if isinstance(document, dict) else {"id": document}
+        members = ("country_code", "party_id", "id")
+        self.met.add(tuple(f"{said.get(name)!s:.255}".casefold() for name in members))
 
     @property
     def complete(self) -> bool:
-        """Whether no object can have slipped between two pages."""
-        return self.total is None or len(self.ids) >= self.total
+        """Whether no object can have slipped between two pages, as far as the operator says."""
+        return not self.totals or (len(self.totals) == 1 and len(self.met) >= max(self.totals))
 
 
 class Puller:
@@ -194,12 +202,11 @@ class Puller:
         query = {} if whole else {"date_from": self._from(before)}
         seen = _Seen(before.newest)
         async for page in self._client.pages(url, access, query, self.entry.limit):
-            seen.total = page.total
+            seen.totals |= set() if page.total is None else {page.total}
             for document in page.objects:
                 await self._take(module, document, version, seen)
-        if whole:
-            await self._miss(module, seen, began)
-        after = _Progress(seen.newest, began.timestamp() if whole else before.whole)
+        done = whole and await self._missed(module, seen, began)
+        after = _Progress(seen.newest, began.timestamp() if done else before.whole)
         await self._spool.put(Spooled("", "", state={key: msgspec.json.encode(after)}))
 
     def _from(self, progress: _Progress) -> str:
@@ -208,25 +215,28 @@ class Puller:
             return format_timestamp(known - _OVERLAP)
         return format_timestamp(self._clock() - timedelta(days=self.entry.since))
 
-    async def _miss(self, module: str, seen: _Seen, began: datetime) -> None:
+    async def _missed(self, module: str, seen: _Seen, began: datetime) -> bool:
+        """Miss what a whole list lacks; False when it has to be asked for again to know."""
         if not seen.complete:
             _log.warning(
                 "OCPI party %s: the list has %s %s and %d came; none is missed",
                 self.entry.name,
-                seen.total,
+                "/".join(map(str, sorted(seen.totals))),
                 module,
-                len(seen.ids),
+                len(seen.met),
             )
-            return
+            return False
         for party in sorted(self.entry.parties):
+            listed = seen.listed[party]
             if module == LOCATIONS:
-                gone = await self._shelves.locations.miss(party, seen.ids, began)
+                gone = await self._shelves.locations.miss(party, listed, began)
             else:
-                gone = await self._shelves.objects.miss(module, party, seen.ids, began)
+                gone = await self._shelves.objects.miss(module, party, listed, began)
             for name in gone:
                 _log.warning(
                     "OCPI party %s does not list %s of %s any more", self.entry.name, name, module
                 )
+        return True
 
     async def _fetch_wanted(self, url: str, access: Access, version: Version) -> None:
         while self._wanted:
@@ -242,10 +252,11 @@ class Puller:
 
     async def _take(self, module: str, document: Any, version: Version, seen: _Seen) -> None:
         self._counters.received += 1
+        seen.meet(document)
         try:
             name, tidied = self._named(module, document, version)
             # What the list names is not missing, even if it cannot be used.
-            seen.ids.add(name[1].casefold())
+            seen.listed[name[0]].add(name[1].casefold())
             await self._keep(module, name, tidied)
             at = moment(tidied.get("last_updated"), self._clock())
         except (InvalidObject, UnknownObject) as error:

@@ -35,6 +35,7 @@ class OcpiSettings:
         name: of the business we register with.
         role: we register with.
         entries: the file of parties.
+        keep_days: how long Sessions and CDRs are known after their last change; 0 for ever.
     """
 
     tenant: str
@@ -45,6 +46,7 @@ class OcpiSettings:
     name: str = ""
     role: str = ""
     entries: Sequence[Entry] = field(default=(), repr=False)
+    keep_days: float = 0.0
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -72,6 +74,7 @@ class OcpiSettings:
             settings.ocpi_name,
             settings.ocpi_role,
             load_parties(settings.ocpi_parties_file),
+            settings.ocpi_keep_days,
         )
 
     def parties_of(self, authorization: str) -> frozenset[Party]:

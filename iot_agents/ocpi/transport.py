@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from broker.core.backoff import Backoff
 from broker.egress import Egress
 from iot_agents.common.agent import Agent
-from iot_agents.common.backoff import Backoff
 from iot_agents.ocpi.client import OcpiClient
 from iot_agents.ocpi.credentials import PATH, CredentialsApi, Registrar
 from iot_agents.ocpi.front import Front, Letters
@@ -22,6 +22,7 @@ from iot_agents.ocpi.parties import Entry, Party
 from iot_agents.ocpi.peers import Peers
 from iot_agents.ocpi.pull import Puller
 from iot_agents.ocpi.receiver import Receiver, Shelves
+from iot_agents.ocpi.retention import Retention
 from iot_agents.ocpi.settings import OcpiSettings
 
 PEERS_FILE = "ocpi-peers.json"
@@ -49,6 +50,12 @@ class OcpiTransport:
         self._letters = Letters(agent.outlets.dead_letters, settings.tenant, clock)
         self._agent = agent
         self._clock = clock
+        self._retention = Retention(
+            agent.spool,
+            keep=timedelta(days=settings.keep_days),
+            interval=agent.sweep_interval,
+            clock=clock,
+        )
         self._pullers = [
             Puller(
                 entry,
@@ -76,6 +83,8 @@ class OcpiTransport:
     def tasks(self, url: str) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """Return what has to run, now that it is known where we are reached."""
         self._registrar.root = self._settings.public_url or url
+        if self._settings.keep_days > 0:
+            yield "ocpi-retention", self._retention.run()
         for puller in self._pullers:
             yield f"ocpi-pull-{puller.entry.name}", puller.run()
 

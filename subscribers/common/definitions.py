@@ -47,7 +47,7 @@ class Definition(Generic[T]):
 
 
 def load_definitions(directories: Iterable[Path], kind: type[T]) -> list[Definition[T]]:
-    """Read all `*.yaml` files of some directories.
+    """Read all files of some directories that end in `.yaml` or `.yml`.
 
     Raises:
         InvalidDefinition: with the mistakes of all files.
@@ -112,7 +112,7 @@ def _files(directories: Iterable[Path], mistakes: list[str]) -> Iterator[Path]:
     for directory in directories:
         if not directory.is_dir():
             mistakes.append(f"{directory}: is not a directory")
-        yield from sorted(directory.glob("*.yaml"))
+        yield from sorted(directory.glob("*.y*ml"))
 
 
 def decode_own_type(kind: type, value: Any) -> Any:

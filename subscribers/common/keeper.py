@@ -22,15 +22,16 @@ from typing import Any, Final
 
 import msgspec
 
-from broker.client import BrokerRefused, BrokerUnreachable, Client
+from broker.client import BrokerRefused, BrokerUnreachable, Client, wait_after
+from broker.core.backoff import Backoff
 from broker.core.errors import BadRequestData
-from subscribers.common.backoff import wait_after
 from subscribers.common.instants import Instant
 from subscribers.common.intake import Intake, NotTaken, Overloaded
 from subscribers.common.observations import Observation, read_entity
 from subscribers.common.role import Binding, Role
 
 _log = logging.getLogger(__name__)
+_RETRIES: Final = Backoff(first=0.25, limit=30.0)
 _CHUNK: Final = 200
 _PAGE: Final = 100
 _POLL: Final = 0.2
@@ -116,7 +117,7 @@ class Keeper:
 
     def _pause(self, failures: int, failed: Exception | None) -> float:
         if failed is not None:
-            return wait_after(failures, failed)
+            return wait_after(failed, failures, _RETRIES)
         return min(_POLL, self._check_interval) if self._held else self._check_interval
 
     async def _start(self) -> Exception | None:

@@ -19,11 +19,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from broker.client import BrokerRefused, BrokerUnreachable, Client
-from subscribers.common.backoff import wait_after
+from broker.client import BrokerRefused, BrokerUnreachable, Client, wait_after
+from broker.core.backoff import Backoff
 from subscribers.common.journal import Journal, Statement
 
 _log = logging.getLogger(__name__)
+_RETRIES: Final = Backoff(first=0.25, limit=30.0)
 _BATCH: Final = 100
 _REFUSED_KEPT: Final = 1000
 _BAD_REQUEST: Final = 400
@@ -106,7 +107,7 @@ class Outbox:
             except _RETRIED as error:
                 failures += 1
                 self._tell(error, failures)
-                await asyncio.sleep(wait_after(failures, error))
+                await asyncio.sleep(wait_after(error, failures, _RETRIES))
             else:
                 failures = 0
                 self.problem = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
@@ -67,6 +68,7 @@ def build_app(inside: Inside, *, max_body: int) -> web.Application:
     app.router.add_get("/health", _health)
     app.router.add_get("/ready", _ready)
     app.router.add_get("/metrics", _metrics)
+    app.router.add_get("/version", _about)
     for path, read in inside.reports.items():
         app.router.add_get(path, _report(read))
     return app
@@ -126,6 +128,10 @@ async def _ready(request: web.Request) -> web.Response:
     if reasons:
         return web.json_response({"status": "not ready", "reasons": reasons}, status=503)
     return web.json_response({"status": "ready"})
+
+
+async def _about(_: web.Request) -> web.Response:
+    return web.json_response({"name": "Rigel", "version": version("rigel")})
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
+from iot_agents.common.agent import Clock
 from iot_agents.ocpi.settings import InvalidToken, OcpiSettings
 from iot_agents.server import OCPI, RunningAgents, serve
 from iot_agents.settings import Settings
@@ -71,7 +73,9 @@ class Operator:
 
 
 @asynccontextmanager
-async def operator(directory: Path, **settings: Any) -> AsyncIterator[Operator]:
+async def operator(
+    directory: Path, clock: Clock = lambda: datetime.now(UTC), **settings: Any
+) -> AsyncIterator[Operator]:
     async with ngsi_receiver() as broker:
         chosen = Settings(
             port=0,
@@ -82,7 +86,7 @@ async def operator(directory: Path, **settings: Any) -> AsyncIterator[Operator]:
             retry_first=0.01,
             **settings,
         )
-        async with serve(chosen, {OCPI}) as agents, ClientSession() as http:
+        async with serve(chosen, {OCPI}, clock=clock) as agents, ClientSession() as http:
             yield Operator(http, agents, broker)
 
 

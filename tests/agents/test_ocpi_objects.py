@@ -65,6 +65,33 @@ async def test_what_vanished_from_an_object_is_removed_from_its_entity(tmp_path:
         assert "floorLevel" not in point
 
 
+async def test_the_history_of_a_charging_point_is_its_availability(tmp_path: Path) -> None:
+    changes = [("CHARGING", "09:00"), ("AVAILABLE", "08:30"), ("OUTOFORDER", "10:00")]
+    async with running_broker(tmp_path / "broker") as broker:
+        settings = Settings(
+            port=0,
+            data_dir=tmp_path,
+            broker_url=broker.url,
+            ocpi_tokens=(f"ES*MOB={TOKEN}",),
+        )
+        async with serve(settings, {OCPI}) as agents, ClientSession() as http:
+            url = f"{agents.url}/ocpi/receiver/2.2.1/locations/ES/MOB/L1"
+            headers = {"Authorization": f"Token {TOKEN}"}
+            async with http.put(url, json=location(), headers=headers) as answer:
+                assert answer.ok
+            for status, at in changes:
+                body = {"status": status, "last_updated": f"2026-03-01T{at}:00Z"}
+                async with http.patch(f"{url}/E1", json=body, headers=headers) as answer:
+                    assert answer.ok
+            await agents.drained()
+            path = f"temporal/entities/{POINT}?attrs=status"
+            async with http.get(f"{broker.url}/ngsi-ld/v1/{path}") as answer:
+                found = (await answer.json())["status"]
+
+        told = sorted((one["observedAt"][11:16], one["value"]) for one in found)
+        assert told == [("08:00", "AVAILABLE"), ("09:00", "CHARGING"), ("10:00", "OUTOFORDER")]
+
+
 async def test_a_late_push_of_an_earlier_session_does_not_hide_the_running_one(
     tmp_path: Path,
 ) -> None:
@@ -100,13 +127,40 @@ async def test_nothing_is_told_of_what_happens_at_a_location_that_is_not_public(
 async def test_what_a_session_told_goes_when_its_location_turns_out_not_to_be_public(
     tmp_path: Path,
 ) -> None:
+    elsewhere = {**SESSION, "id": "S2", "location_id": "L10"}
     async with operator(tmp_path) as call:
         await call("PUT", "ES/MOB/S1", SESSION, module="sessions")
-        assert set(await call.updates()) == {POINT}
+        await call("PUT", "ES/MOB/S2", elsewhere, module="sessions")
+        assert set(await call.updates()) == {POINT, POINT.replace("-L1-", "-L10-")}
 
         await call("PUT", "ES/MOB/L1", location(publish=False))
+        await call.updates()
 
-        assert POINT in await call.broker.has_deleted(2)
+        assert call.broker.deleted == [POINT]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["was unknown", "was public"])
+async def test_the_cdrs_of_a_location_go_when_it_turns_out_not_to_be_public(
+    tmp_path: Path, *, known: bool
+) -> None:
+    cdr = {**SESSION, "end_date_time": LATER, "total_energy": 3}
+    async with operator(tmp_path) as call:
+        if known:
+            await call("PUT", "ES/MOB/L1", location())
+        for number in (1, 2, 10):
+            where = {"id": f"l{number}"}
+            await call(
+                "POST", "", {**cdr, "id": f"C{number}", "cdr_location": where}, module="cdrs"
+            )
+        await call.updates()
+
+        await call("PUT", "ES/MOB/L1", location(publish=False, last_updated=LATER))
+        await call.updates()
+
+        sessions = [name for name in call.broker.deleted if "EVChargingSession" in name]
+        kept = await call("GET", "ES/MOB/C1", module="cdrs")
+        assert sessions == ["urn:ngsi-ld:EVChargingSession:ES-MOB-C1"]
+        assert kept.data["cdr_location"] == {"id": "l1"}
 
 
 async def test_a_change_of_a_session_sent_twice_adds_its_periods_once(tmp_path: Path) -> None:
@@ -136,7 +190,7 @@ async def test_a_tariff_comes_and_goes(tmp_path: Path) -> None:
 
 
 async def test_a_location_of_2_1_1_gives_the_same_entities(tmp_path: Path) -> None:
-    plain = connector(voltage=230, amperage=32, tariff_id="T1")
+    plain = connector(voltage=230, amperage=32, tariff_id="T1", power_type="AC_3_PHASE")
     del plain["max_voltage"], plain["max_amperage"]
     whole = location(evses=[evse(connectors=[plain])], type="ON_STREET")
     for name in ("country_code", "party_id", "publish"):
@@ -149,6 +203,7 @@ async def test_a_location_of_2_1_1_gives_the_same_entities(tmp_path: Path) -> No
         assert updates[STATION]["voltage"]["value"] == 230
         assert updates[POINT]["connectors"]["json"][0]["maxAmperage"] == 32
         assert updates[POINT]["connectors"]["json"][0]["tariffIds"] == ["T1"]
+        assert updates[POINT]["maxPower"]["value"] == 22.08
 
 
 async def test_a_session_of_2_1_1_has_its_location_inside(tmp_path: Path) -> None:

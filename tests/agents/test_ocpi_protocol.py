@@ -181,13 +181,34 @@ async def test_a_whole_location_that_is_late_brings_the_charging_point_that_is_n
         await call.updates()
 
         lost = evse(status="CHARGING", last_updated=LATER)
-        await call("PUT", "ES/MOB/L1", location(name="old", evses=[lost, evse(uid="E2")]))
+        listed = location(name="old", evses=[lost, evse(uid="E2")], last_updated=EARLIER)
+        await call("PUT", "ES/MOB/L1", listed)
 
         updates = await call.updates()
         assert updates[POINT]["status"]["value"] == "CHARGING"
         assert POINT.replace("E1", "E2") not in updates
         assert updates[STATION]["availableCapacity"]["value"] == 0
         assert "name" not in updates[STATION]
+
+
+async def test_a_whole_location_is_late_only_if_another_whole_one_is_newer(tmp_path: Path) -> None:
+    """What changes of one charging point is no reason to forget what changes of its Location."""
+    named = {"name": "New", "last_updated": LATER}
+    async with operator(tmp_path) as call:
+        await call("PUT", "ES/MOB/L1", location(evses=[evse(), evse(uid="E2")]))
+        await call("PUT", "ES/MOB/L1/E3", evse(uid="E3", last_updated=LATEST))
+        await call.updates()
+
+        await call("PUT", "ES/MOB/L1", location(**named))
+
+        updates = await call.updates()
+        whole = (await call("GET", "ES/MOB/L1")).data
+        assert updates[STATION]["name"]["value"] == "New"
+        assert updates[STATION]["capacity"]["value"] == 2
+        assert updates[POINT.replace("E1", "E2")]["status"]["value"] == "REMOVED"
+        assert whole.keys() == location().keys()
+        assert whole["last_updated"] == "2026-03-01T10:00:00.000Z"
+        assert [one["uid"] for one in whole["evses"] if one["status"] != "REMOVED"] == ["E1", "E3"]
 
 
 async def test_a_whole_location_that_is_late_revives_nothing(tmp_path: Path) -> None:

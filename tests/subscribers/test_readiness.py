@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,13 @@ async def test_an_answer_that_is_no_json_is_no_end(tmp_path: Path) -> None:
             broker.garbled = False
 
             await ready(running)
+
+
+async def test_it_tells_its_version_like_every_other_role(tmp_path: Path) -> None:
+    async with (
+        other_broker() as broker,
+        serve(settings(broker, tmp_path), {"kpi"}) as running,
+        ClientSession(running.url) as session,
+        session.get("/version") as answer,
+    ):
+        assert await answer.json() == {"name": "Rigel", "version": version("rigel")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +20,8 @@ class Sender:
 
     `tokens` are those it takes; `raw` wants them as they are. `page` is its largest page. While
     `failures` are left, a list is answered with the first of them. `link` changes next links.
-    `answer` answers lists in its place, `offered` is what it says of its versions.
+    `answer` answers lists in its place, `offered` is what it says of its versions. `version` is the
+    one it speaks; after a list's last page `listed` has its module.
     """
 
     url: str = ""
@@ -31,6 +33,8 @@ class Sender:
     link: str = ""
     answer: Callable[[web.Request], web.Response] | None = None
     offered: Any = ()
+    version: str = "2.2.1"
+    listed: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     asked: list[str] = field(default_factory=list)
     credentials: dict[str, Any] = field(default_factory=dict)
 
@@ -38,28 +42,30 @@ class Sender:
         """Return the application."""
         app = web.Application()
         app.router.add_get("/ocpi/versions", self.versions)
-        app.router.add_get("/ocpi/2.2.1", self.details)
-        app.router.add_post("/ocpi/2.2.1/credentials", self.register)
-        app.router.add_get("/ocpi/cpo/2.2.1/{module}", self.list)
-        app.router.add_get("/ocpi/cpo/2.2.1/{module}/{id}", self.one)
+        app.router.add_get(f"/ocpi/{self.version}", self.details)
+        app.router.add_post(f"/ocpi/{self.version}/credentials", self.register)
+        app.router.add_get(f"/ocpi/cpo/{self.version}/{{module}}", self.list)
+        app.router.add_get(f"/ocpi/cpo/{self.version}/{{module}}/{{id}}", self.one)
         return app
 
     async def versions(self, request: web.Request) -> web.Response:
         """Answer with an old version, a new one and one that nobody knows."""
         if self.offered != ():
             return self._answer(request, self.offered)
-        offered = [{"version": n, "url": f"{self.url}/ocpi/{n}"} for n in ("2.1.1", "2.2.1", "9")]
+        known = ("2.1.1", "9") if self.version == "2.1.1" else ("2.1.1", self.version, "9")
+        offered = [{"version": n, "url": f"{self.url}/ocpi/{n}"} for n in known]
         return self._answer(request, offered)
 
     async def details(self, request: web.Request) -> web.Response:
         """Answer with the endpoints."""
+        role = {} if self.version == "2.1.1" else {"role": "SENDER"}
         modules = [
-            {"identifier": m, "role": "SENDER", "url": f"{self.url}/ocpi/cpo/2.2.1/{m}"}
+            {"identifier": m, **role, "url": f"{self.url}/ocpi/cpo/{self.version}/{m}"}
             for m in self.objects
         ]
-        own = f"{self.url}/ocpi/2.2.1/credentials"
-        modules.append({"identifier": "credentials", "role": "SENDER", "url": own})
-        return self._answer(request, {"version": "2.2.1", "endpoints": modules})
+        own = f"{self.url}/ocpi/{self.version}/credentials"
+        modules.append({"identifier": "credentials", **role, "url": own})
+        return self._answer(request, {"version": self.version, "endpoints": modules})
 
     async def register(self, request: web.Request) -> web.Response:
         """Take a registration; from then on only the new token counts."""
@@ -90,6 +96,8 @@ class Sender:
         if last < len(found):
             following = request.url.update_query(offset=str(last))
             answer.headers["Link"] = f'<{self.link or following}>; rel="next"'
+        else:
+            self.listed.put_nowait(request.match_info["module"])
         return answer
 
     async def one(self, request: web.Request) -> web.Response:

@@ -18,7 +18,7 @@ from aiohttp import ClientSession, web
 from broker.client import Client
 from iot_agents.server import LORAWAN, RunningAgents, serve
 from iot_agents.settings import Settings
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.lorawan import EUI, HTTP_TOKEN
 from tests.support.mosquitto import Mosquitto, mosquitto
 from tests.support.serve import running_broker
@@ -76,7 +76,7 @@ def codecs_in(directory: Path) -> Path:
 
 async def next_downlink(mqtt: aiomqtt.Client) -> tuple[str, Any]:
     """Return topic and message of the next downlink."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         message = await anext(aiter(mqtt.messages))
     assert isinstance(message.payload, bytes)
     return message.topic.value, json.loads(message.payload)
@@ -231,5 +231,5 @@ class Queue:
 
     async def next(self) -> tuple[str, Mapping[str, str], Any]:
         """Return path, headers and body of the next downlink."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.came.get()

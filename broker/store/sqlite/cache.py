@@ -9,6 +9,7 @@ replaced its row might already have been evicted again.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -30,7 +31,8 @@ class EntityCache:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._held: dict[Key, Held | None] = {}
+        # In a plain dict the first key costs a walk over all that were deleted before it.
+        self._held: OrderedDict[Key, Held | None] = OrderedDict()
         self._lock = threading.Lock()
         self._published = 0
 
@@ -71,4 +73,4 @@ class EntityCache:
     def _evict(self) -> None:
         held = self._held
         while len(held) > self._capacity:
-            del held[next(iter(held))]
+            held.popitem(last=False)

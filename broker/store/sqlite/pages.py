@@ -6,6 +6,7 @@ A query on types and ids alone depends on which entities there are; any other on
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from broker.core.events import EntityChanged
@@ -28,7 +29,7 @@ class PageCache:
         """
         self._capacity = capacity
         self._size = 0
-        self._pages: dict[tuple[Tenant, PageKey], tuple[int, Sequence[Row]]] = {}
+        self._pages: OrderedDict[tuple[Tenant, PageKey], tuple[int, Sequence[Row]]] = OrderedDict()
         self._writes: dict[Tenant, int] = {}
         self._memberships: dict[Tenant, int] = {}
         self._lock = threading.Lock()
@@ -65,7 +66,7 @@ class PageCache:
             self._size += len(rows) + 1 - (0 if old is None else len(old[1]) + 1)
             self._pages[tenant, key] = (generation, rows)
             while self._size > self._capacity:
-                _, dropped = self._pages.pop(next(iter(self._pages)))
+                _, (_, dropped) = self._pages.popitem(last=False)
                 self._size -= len(dropped) + 1
 
 

@@ -8,6 +8,7 @@ and it costs the same at any depth.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from broker.core.identifiers import Tenant
@@ -29,7 +30,7 @@ class Scans:
         """
         self._capacity = capacity
         self._clock = clock
-        self._rows: dict[_Key, tuple[float, int]] = {}
+        self._rows: OrderedDict[_Key, tuple[float, int]] = OrderedDict()
 
     def announce(
         self, reader: str, tenant: Tenant, query: EntityQuery, offset: int, row: int
@@ -39,7 +40,7 @@ class Scans:
         self._rows.pop(key, None)
         self._rows[key] = (self._clock(), row)
         if len(self._rows) > self._capacity:
-            del self._rows[next(iter(self._rows))]
+            self._rows.popitem(last=False)
 
     def row_before(
         self, reader: str, tenant: Tenant, query: EntityQuery, offset: int

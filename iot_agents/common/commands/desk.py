@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from iot_agents.common.backoff import Backoff
+from broker.core.backoff import Backoff
 from iot_agents.common.commands import reports, rows
 from iot_agents.common.commands.model import (
     Command,

@@ -21,8 +21,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from broker.client import BrokerRefused, BrokerUnreachable, Client
-from iot_agents.common.backoff import Backoff
+from broker.client import BrokerRefused, BrokerUnreachable, Client, wait_after
+from broker.core.backoff import Backoff
 from iot_agents.common.commands.desk import entity_of
 from iot_agents.common.commands.provisioned import UNASKED, command_names
 from iot_agents.common.commands.showing import status_entry
@@ -30,7 +30,6 @@ from iot_agents.common.device import document_of
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import Known
 from iot_agents.common.spool import Entry, Spool
-from iot_agents.common.transport import wait_after
 
 _log = logging.getLogger(__name__)
 _PLACED: Final = "command-subscriptions"

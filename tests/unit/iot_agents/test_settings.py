@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from iot_agents.common.backoff import Backoff
+from broker.core.backoff import Backoff
 from iot_agents.ocpi.countries import exchanged
 from iot_agents.server import serve
 from iot_agents.settings import Settings

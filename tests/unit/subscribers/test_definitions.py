@@ -114,7 +114,7 @@ def test_files_are_read_in_the_order_of_directories_and_names(tmp_path: Path) ->
     first.mkdir()
     second.mkdir()
     write(second, "name: s\n")
-    write(first, "name: b\n", "b.yaml")
+    write(first, "name: b\n", "b.yml")
     write(first, "name: a\n", "a.yaml")
     write(first, "not read", "notes.txt")
 

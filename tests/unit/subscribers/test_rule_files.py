@@ -4,6 +4,7 @@ import pytest
 
 from subscribers.common.definitions import InvalidDefinition, load_definition
 from subscribers.common.instants import Duration
+from subscribers.rules.conditions import compile_check
 from subscribers.rules.model import Rule
 from subscribers.rules.role import packaged_rules, rules_role
 from subscribers.settings import Settings
@@ -38,6 +39,29 @@ def test_the_packaged_rule_looks_at_charging_points_and_their_bays() -> None:
     assert rule.subject.type == "EVChargingPoint"
     assert rule.linked is not None
     assert (rule.linked.type, rule.linked.by) == ("ParkingSpot", "refParkingSpot")
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"),
+    [
+        ("AVAILABLE", True),
+        ("BLOCKED", True),
+        ("INOPERATIVE", True),
+        ("OUTOFORDER", True),
+        ("RESERVED", True),
+        ("CHARGING", False),
+        ("PLANNED", False),
+        ("REMOVED", False),
+        ("UNKNOWN", False),
+        ("charging", False),
+    ],
+)
+def test_the_packaged_rule_raises_where_a_car_could_charge_and_does_not(
+    status: str, *, raised: bool
+) -> None:
+    condition = load_definition(packaged_rules() / "blocked-charging-point.yaml", Rule).content
+
+    assert compile_check(condition.subject.where[0])(status) is raised
 
 
 def test_a_rule_subscribes_to_what_its_conditions_its_link_and_its_alert_need() -> None:

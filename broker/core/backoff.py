@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from random import random
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,11 @@ class Backoff:
     first: float = 1.0
     limit: float = 60.0
 
-    def delay(self, failures: int) -> float:
-        """Return the wait after this many failures in a row."""
+    def delay(self, failures: int, jitter: Callable[[], float] = random) -> float:
+        """Return the wait after this many failures in a row: between half and all of the step.
+
+        Args:
+            jitter: gives a number from 0 to 1.
+        """
         longest = min(self.limit, self.first * 2.0 ** min(failures - 1, 30))
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return longest * (0.5 + 0.5 * jitter())
