@@ -25,7 +25,11 @@ class Facts:
     """The metrics of some servers, as one."""
 
     def __init__(self, session: ClientSession, *urls: str) -> None:
-        """Name the servers by their roots; the owner of the session closes it."""
+        """Name the servers by their roots; the owner of the session closes it.
+
+        They are read one after the other: each before those it hands things on to, lest what passes
+        from one to the next between two readings is seen at neither.
+        """
         self._session = session
         self._urls = urls
 

@@ -25,7 +25,7 @@ from rigel.up import AGENTS, Running
 from smart_data_models.context import CONTEXT_PATH
 
 _SECONDS_TO_START: Final = 30.0
-_SECONDS_TO_FINISH: Final = 15.0
+_SECONDS_TO_FINISH: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Stage:
 
     @property
     def facts(self) -> Facts:
-        """The metrics of all that runs."""
+        """The metrics of all that runs, in the order in which measures pass through."""
         running = self.running
-        return Facts(self.http, running.broker, running.agents, running.subscribers)
+        return Facts(self.http, running.agents, running.broker, running.subscribers)
 
 
 async def play(stage: Stage, console: Console) -> bool:

@@ -16,6 +16,7 @@ from aiohttp import ClientError, ClientSession
 
 from broker.core.timestamps import format_timestamp
 from tests.support.agent_process import AgentProcess, agent_process
+from tests.support.eventually import PATIENCE
 from tests.support.mosquitto import free_port, mosquitto, needs_mosquitto
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
 
@@ -115,9 +116,9 @@ def expected(uplinks: Sequence[Uplink] | set[Uplink]) -> set[tuple[str, str]]:
 
 async def all_arrived(receiver: NgsiReceiver, wanted: set[tuple[str, str]]) -> None:
     """Wait until all that is wanted has come, and then look whether anything else has."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not wanted <= arrived(receiver):
-            await receiver.received(len(receiver.entities) + 1, timeout=30)
+            await receiver.received(len(receiver.entities) + 1)
     assert arrived(receiver) == wanted
 
 
@@ -142,7 +143,7 @@ async def test_what_the_embedded_broker_acknowledged_arrives_after_a_kill(tmp_pa
             await provision(agent)
             async with asyncio.TaskGroup() as group:
                 publishing = group.create_task(publish_all(agent.mqtt_url, UPLINKS, acknowledged))
-                await receiver.received(DEVICES * ROUNDS // 4, timeout=30)
+                await receiver.received(DEVICES * ROUNDS // 4)
                 await agent.kill()
                 await publishing
         promised = expected(acknowledged)
@@ -191,7 +192,7 @@ async def test_what_waited_for_its_devices_arrives_after_a_kill_while_they_are_l
             assert len(acknowledged) == len(UPLINKS)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_refused_or_not(http, agent, wish, headers))
-                await receiver.received(1, timeout=30)
+                await receiver.received(1)
                 await agent.kill()
         before = len(arrived(receiver))
         assert before < len(UPLINKS)
@@ -228,7 +229,7 @@ async def test_what_mosquitto_holds_arrives_after_a_kill_of_the_agent(tmp_path: 
             await subscribed(agent)
             async with asyncio.TaskGroup() as group:
                 publishing = group.create_task(publish_all(server.url, UPLINKS, acknowledged))
-                await receiver.received(DEVICES * ROUNDS // 4, timeout=30)
+                await receiver.received(DEVICES * ROUNDS // 4)
                 await agent.kill()
                 await publishing
         assert len(acknowledged) == len(UPLINKS)
@@ -241,7 +242,7 @@ async def test_what_mosquitto_holds_arrives_after_a_kill_of_the_agent(tmp_path: 
 
 async def subscribed(agent: AgentProcess) -> None:
     """Wait until the agent says that it is ready."""
-    async with asyncio.timeout(10), ClientSession() as http:
+    async with asyncio.timeout(PATIENCE), ClientSession() as http:
         while True:
             async with http.get(agent.url + "/ready") as answer:
                 if answer.ok:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tests.support.devices import Field
 from tests.support.devices import field as field_of
+from tests.support.eventually import PATIENCE
 from tests.support.mosquitto import free_port, mosquitto, needs_mosquitto
 from tests.support.serve import running_broker
 from tests.support.shared import needs_shared
@@ -243,7 +244,7 @@ async def test_a_device_that_polls_fetches_its_commands_once(
 
 
 async def _held(town: Field, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (await town.north("GET", "/iot/commands?state=held"))["count"] < count:
             pass
 
@@ -389,7 +390,7 @@ async def test_what_is_no_longer_provisioned_is_no_longer_subscribed_to(tmp_path
         before = await _watched(town)
         query = "?resource=/iot/json&apikey=parkkey"
         await town.north("DELETE", f"/iot/groups{query}", status=204)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while await _watched(town):
                 pass
 
@@ -401,7 +402,7 @@ async def test_subscriptions_the_broker_lost_are_made_again(tmp_path: Path) -> N
         await provision(town, device={})
         for found in await town.broker.request("GET", "/subscriptions"):
             await town.broker.delete_subscription(found["id"])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while await _watched(town) != {"reset", "light"}:
                 pass
 
@@ -416,7 +417,7 @@ async def test_an_agent_without_a_broker_provisions_and_says_what_is_missing(
 ) -> None:
     async with field_of(tmp_path, f"http://127.0.0.1:{free_port()}") as town:
         await provision(town, device={})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not any(
                 note.startswith("commands of the mqtt agent")
                 for note in (await town.north("GET", "/ready"))["notes"]

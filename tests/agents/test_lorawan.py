@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.eventually import PATIENCE
 from tests.support.lorawan import EUI, HTTP_TOKEN, TOPIC, City, city, sensor, uplink
 from tests.support.mosquitto import mosquitto, needs_mosquitto
 from tests.support.shared import needs_shared
@@ -63,7 +64,7 @@ async def _deliver(town: City, given: Mapping[str, Any]) -> None:
 async def test_uplinks_come_through_a_server_of_ones_own(tmp_path: Path) -> None:
     async with mosquitto(tmp_path) as server, city(tmp_path, mqtt_url=server.url) as town:
         await town.provision(sensor())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not (await town.get("/ready"))["ready"]:
                 pass
         await town.mqtt.publish(TOPIC, msgspec.json.encode(uplink()), qos=1)

@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 
 from broker.client import Client
 from tests.support.agent_process import AgentProcess, agent_process
+from tests.support.eventually import PATIENCE
 from tests.support.http import serving
 from tests.support.lorawan import uplink
 from tests.support.mosquitto import mosquitto, needs_mosquitto
@@ -31,7 +32,7 @@ from tests.support.valves import (
 )
 
 SECTION = {"application_id": "7", "codec": ""}
-pytestmark = [needs_mosquitto, pytest.mark.timeout(90)]
+pytestmark = needs_mosquitto
 
 
 @asynccontextmanager
@@ -125,7 +126,7 @@ async def test_a_kill_while_the_network_server_has_not_answered(
             await shown(client, status)
             told = uplink(queueItemId=body["queueItem"]["id"], acknowledged=True)
             await publish(mqtt, "ack", told)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await shown(client, "OK")
 
     assert queue.count == times

@@ -16,8 +16,10 @@ from broker.core.backoff import Backoff
 from iot_agents.common.embedded_mqtt import embedded_broker
 from iot_agents.common.measure import Outcome, Ticket
 from iot_agents.common.mqtt_client import MqttOptions, MqttSource, NotPublished
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.mosquitto import Mosquitto, mosquitto, needs_mosquitto
+from tests.support.relay import join
+from tests.support.sockets import listening
 
 QUICK = Backoff(first=0.01, limit=0.1)
 
@@ -57,20 +59,20 @@ class Disk:
         self._changed.set()
 
     async def dropped(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while self.drops < count:
                 self._changed.clear()
                 await self._changed.wait()
 
     async def took(self, count: int) -> list[bytes]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self.payloads) < count:
                 self._changed.clear()
                 await self._changed.wait()
         return self.payloads
 
     async def acked(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while self.acknowledgements < count:
                 self._changed.clear()
                 await self._changed.wait()
@@ -87,7 +89,7 @@ async def source(given: MqttOptions, disk: Disk) -> AsyncIterator[MqttSource]:
     running = MqttSource(given, disk.accept, acknowledged=disk.acknowledged, dropped=disk.drop)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(running.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await running.subscribed.wait()
         yield running
         task.cancel()
@@ -161,7 +163,7 @@ async def test_a_restarted_server_is_subscribed_to_again(server: Mosquitto) -> N
     async with source(options(server.url), disk) as running:
         await server.stop()
         await server.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await running.subscribed.wait()
 
         async with publisher(server.url) as client:
@@ -193,7 +195,7 @@ async def test_no_more_messages_are_taken_than_may_be_in_flight(server: Mosquitt
         for number in range(10):
             await client.publish("up/1", str(number), qos=1)
         await disk.took(3)
-        async with publisher(server.url) as other, asyncio.timeout(5):
+        async with publisher(server.url) as other, asyncio.timeout(PATIENCE):
             # The server answers in order, so by now a fourth message would have come.
             await other.subscribe("nothing")
             await other.publish("nothing", b"", qos=1)
@@ -292,7 +294,7 @@ async def test_a_server_that_hangs_up_on_mqtt_5_is_spoken_to_in_the_older_versio
         hanging_up_on_mqtt_5(embedded.url) as picky,
     ):
         disk = Disk()
-        async with source(options(picky, timeout=0.3), disk), publisher(embedded.url) as client:
+        async with source(options(picky), disk), publisher(embedded.url) as client:
             await client.publish("up/1", b"hello", qos=1)
 
             assert await disk.took(1) == [b"hello"]
@@ -303,25 +305,17 @@ async def hanging_up_on_mqtt_5(url: str) -> AsyncIterator[str]:
     """Stand before a server and close every connection that begins with MQTT 5."""
     behind = urlsplit(url)
 
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readexactly(9)
         if head[8] == 5:
             writer.transport.abort()
             return
         there, back = await asyncio.open_connection(behind.hostname, behind.port)
         back.write(head)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_copy(reader, back))
-            group.create_task(_copy(there, writer))
+        await join((reader, writer), (there, back))
 
-    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
-        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-    writer.close()
+    async with listening(take) as port:
+        yield f"mqtt://127.0.0.1:{port}"
 
 
 async def test_the_embedded_broker_acknowledges_a_publisher_when_the_message_is_durable() -> None:
@@ -444,7 +438,7 @@ async def test_the_embedded_broker_sends_messages_of_the_agents() -> None:
     ):
         await device.subscribe("down/#", qos=1)
         await embedded.publish("down/1", b"open", qos=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert (await anext(aiter(device.messages))).payload == b"open"
 
 
@@ -453,7 +447,7 @@ async def test_messages_go_out_over_the_connection_of_the_subscription(server: M
     async with source(options(server.url), Disk()) as running, publisher(server.url) as device:
         await device.subscribe("down/#", qos=1)
         await running.publish("down/1", b"open", qos=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert (await anext(aiter(device.messages))).payload == b"open"
 
 

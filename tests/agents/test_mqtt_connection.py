@@ -22,7 +22,9 @@ from iot_agents.common.mqtt_connection import (
 )
 from iot_agents.common.mqtt_packets import FIVE, THREE, Connect
 from tests.support.certificates import certified, needs_openssl
+from tests.support.eventually import PATIENCE
 from tests.support.mosquitto import Mosquitto, mosquitto, needs_mosquitto
+from tests.support.sockets import listening
 
 CONNACK = b"\x20\x02\x00\x00"
 
@@ -42,8 +44,9 @@ async def joined(
     keep_alive: int = 60,
     tls: ssl.SSLContext | None = None,
     password: str | None = None,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[Connection]:
-    address = Address(host="localhost", port=port, tls=tls, timeout=2)
+    address = Address(host="localhost", port=port, tls=tls, timeout=patience)
     user = "agent" if password else None
     connect = Connect(
         level=level,
@@ -62,21 +65,13 @@ async def joined(
 async def saying(answer: bytes) -> AsyncIterator[int]:
     """Stand in for a server that answers a CONNECT with certain bytes, and is silent then."""
 
-    left = asyncio.Event()
-    left.set()
-
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        left.clear()
         await reader.read(1)
         writer.write(answer)
         await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        left.set()
 
-    async with await asyncio.start_server(answers, "localhost", 0) as listening:
-        yield listening.sockets[0].getsockname()[1]
-        await left.wait()
+    async with listening(answers) as port:
+        yield port
 
 
 @needs_mosquitto
@@ -93,7 +88,7 @@ async def test_messages_go_out_in_every_quality_of_service(
 
         await connection.publish("down", b"open", qos=qos, retain=False)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             message = await anext(aiter(device.messages))
         assert (message.payload, message.qos) == (b"open", qos)
 
@@ -112,7 +107,7 @@ async def test_a_message_that_is_too_large_comes_cut_off_and_the_next_one_whole(
         await device.publish("up", b"small", qos=1)
 
         found: list[bytes] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(found) < 2:
                 for message in await connection.arrived():
                     connection.acknowledge(message.packet_id)
@@ -154,7 +149,7 @@ async def test_a_secure_server_must_be_who_it_should_be(tmp_path: Path) -> None:
 async def test_a_server_that_says_nothing_any_more_is_left() -> None:
     async with saying(CONNACK) as port, joined(port, level=THREE, keep_alive=1) as connection:
         with pytest.raises(MqttError, match="the server has said nothing"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await connection.arrived()
 
 
@@ -170,14 +165,14 @@ async def test_a_server_that_says_nothing_any_more_is_left() -> None:
 async def test_what_is_no_mqtt_server_is_told_from_one(answer: bytes, said: str) -> None:
     async with saying(answer) as port:
         with pytest.raises(NoAnswer, match=said):
-            async with joined(port):
+            async with joined(port, patience=PATIENCE if answer else 0.2):
                 pass
 
 
 async def test_a_server_that_disconnects_us_says_why() -> None:
     async with saying(b"\x20\x03\x00\x00\x00" + b"\xe0\x01\x8e") as port, joined(port) as broken:
         with pytest.raises(Refused, match="0x8e"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await broken.arrived()
 
 

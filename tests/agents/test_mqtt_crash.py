@@ -19,6 +19,7 @@ from broker.core.timestamps import format_timestamp
 from iot_agents.server import MQTT
 from tests.support.agent_process import AgentProcess, agent_process
 from tests.support.devices import SERVICE
+from tests.support.eventually import PATIENCE
 from tests.support.mosquitto import Mosquitto, free_port, mosquitto, needs_mosquitto
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
 from tests.support.serve import running_broker
@@ -46,7 +47,7 @@ async def north(agent: AgentProcess, path: str, body: Any) -> None:
 
 
 async def ready(agent: AgentProcess) -> None:
-    async with asyncio.timeout(20), ClientSession() as http:
+    async with asyncio.timeout(PATIENCE), ClientSession() as http:
         while True:
             async with http.get(agent.url + "/ready") as answer:
                 if answer.ok:
@@ -56,7 +57,7 @@ async def ready(agent: AgentProcess) -> None:
 async def publish(server: Mosquitto, measures: Collection[Sent]) -> None:
     """Publish in order, as a gateway does that sends again what was not acknowledged."""
     left = list(measures)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while left:
             try:
                 async with aiomqtt.Client("127.0.0.1", server.port, timeout=5) as client:
@@ -84,9 +85,9 @@ def expected(measures: Collection[Sent]) -> set[tuple[str, int, str]]:
 
 async def all_arrived(receivers: Collection[NgsiReceiver], wanted: Collection[Sent]) -> None:
     newest = list(receivers)[-1]
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE):
         while not expected(wanted) <= set().union(*map(arrived, receivers)):
-            await newest.received(len(newest.entities) + 1, timeout=40)
+            await newest.received(len(newest.entities) + 1)
     assert set().union(*map(arrived, receivers)) == expected(wanted)
 
 
@@ -122,7 +123,7 @@ async def test_restarts_of_all_parts_lose_and_double_nothing(tmp_path: Path) -> 
             await ready(agent)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(publish(server, part(0, 30)))
-                await before.received(DEVICES * 5, timeout=30)
+                await before.received(DEVICES * 5)
                 await agent.kill()
 
         # No broker from here on: what comes in waits on disk, and survives another kill.
@@ -175,7 +176,6 @@ class Gate:
     [({}, "ERROR", 1), ({"idempotent": {"value": True}}, "OK", 2)],
     ids=["once", "again where it may be repeated"],
 )
-@pytest.mark.timeout(90)
 async def test_a_kill_while_a_command_is_sent_does_not_send_it_twice(
     tmp_path: Path, metadata: dict[str, Any], status: str, times: int
 ) -> None:
@@ -198,7 +198,7 @@ async def test_a_kill_while_a_command_is_sent_does_not_send_it_twice(
             async with Client.connect(broker.url, tenant="city") as client:
                 body = {"open": {"type": "Property", "value": "now"}}
                 await client.update_attrs("urn:ngsi-ld:Gate:g1", body)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await gate.came.get()
             await agent.kill()
         gate.answer.set()
@@ -207,7 +207,7 @@ async def test_a_kill_while_a_command_is_sent_does_not_send_it_twice(
             agent_process(tmp_path, role=MQTT, **chosen),
             Client.connect(broker.url, tenant="city") as client,
         ):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 shown = ""
                 while shown != status:
                     entity = await client.retrieve_entity("urn:ngsi-ld:Gate:g1") or {}

@@ -18,9 +18,11 @@ from iot_agents.common.counters import Counters
 from iot_agents.common.dead_letters import DeadLetters
 from iot_agents.common.spool import Entry, Operation, Spool
 from iot_agents.common.transport import Pace, Sender
+from tests.support.eventually import PATIENCE
 from tests.support.mosquitto import free_port
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver, problem
 from tests.support.serve import running_broker
+from tests.support.sockets import listening
 
 CONTEXT = "https://example.org/context.jsonld"
 QUICK = Backoff(first=0.01, limit=0.05)
@@ -78,7 +80,7 @@ async def refuse_one_connection(port: int) -> None:
         writer.transport.abort()
         came.set()
 
-    async with await asyncio.start_server(hang_up, "127.0.0.1", port):
+    async with listening(hang_up, port):
         await came.wait()
 
 
@@ -88,7 +90,7 @@ def values(receiver: NgsiReceiver) -> list[tuple[str, float]]:
 
 async def settled(agent: Agent) -> None:
     """Wait until nothing is left in the spool."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await agent.spool.drained()
 
 
@@ -166,7 +168,7 @@ async def test_a_broker_that_is_away_gets_everything_when_it_comes(tmp_path: Pat
     async with agent(tmp_path, f"http://127.0.0.1:{port}") as sender:
         for number in range(20):
             await sender.put(entity("a", number))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await refuse_one_connection(port)
 
         async with ngsi_receiver(port) as receiver:

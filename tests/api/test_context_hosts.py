@@ -22,11 +22,12 @@ from broker.store.interface import DocumentStore
 from broker.store.sqlite.store import open_store
 from broker.subscriptions.matcher import SubscriptionMatcher
 from tests.support.clock import Clock
+from tests.support.eventually import PATIENCE
 from tests.support.hosts import Handler, Host, says, serving, speaking
 
 ALICE = Tenant("alice")
 BOB = Tenant("bob")
-SMALL = ContextLimits(document_bytes=100_000, timeout=0.2)
+SMALL = ContextLimits(document_bytes=100_000, timeout=PATIENCE)
 
 
 def context(value: Any) -> Handler:
@@ -399,7 +400,7 @@ async def test_a_tarpit_delays_nobody_else(tmp_path: Path) -> None:
     async with (
         speaking(silent) as tarpit,
         serving({"/c": context({"speed": "urn:speed"})}) as host,
-        contexts(tmp_path, limits=SMALL) as running,
+        contexts(tmp_path, limits=ContextLimits(timeout=2.0)) as running,
         asyncio.TaskGroup() as group,
     ):
         waiting = group.create_task(failure(running, f"{tarpit}/c"))
@@ -497,7 +498,7 @@ async def test_fetches_at_the_same_time_are_limited(tmp_path: Path) -> None:
 
 
 async def first_requests(host: Host, number: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while len(host.requests) < number:
             await asyncio.to_thread(lambda: None)
 

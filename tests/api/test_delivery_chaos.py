@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -14,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.delivery import QUICK, Delivering, opened, road
+from tests.support.eventually import eventually
 from tests.support.receiver import Received, Receiver, answering, hang, receiver, reset
 
 RESTARTS = 3
@@ -82,7 +82,7 @@ async def test_nothing_is_lost_or_out_of_order_whatever_happens(tmp_path: Path, 
             await _live(tmp_path, chaos, driven, is_first=number == 0)
         async with opened(tmp_path, chaos.policy) as broker:
             async with broker.notifier.deliver(broker.store.outbox):
-                await _all_is_settled(broker)
+                await eventually(broker.is_settled)
             letters = await broker.dead()
 
     speeds = chaos.speeds()
@@ -114,9 +114,3 @@ async def _drive(broker: Delivering, chaos: Chaos, driven: dict[str, list[int]])
         await broker.drive(number, speed)
         if chaos.random.random() < 0.15:
             await chaos.disturb(broker)
-
-
-async def _all_is_settled(broker: Delivering) -> None:
-    async with asyncio.timeout(40):
-        while await broker.waiting():
-            pass

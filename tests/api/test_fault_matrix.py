@@ -193,7 +193,7 @@ async def test_p5_a_receiver_gone_for_longer_than_patience_lasts_leaves_dead_let
 async def test_p5_a_receiver_with_a_bad_certificate_gets_nothing_until_it_is_trusted(
     tmp_path: Path,
 ) -> None:
-    policy = replace(POLICY, attempts=1, timeout=10.0)
+    policy = replace(QUICK, attempts=1)
     certificate, key = await certified(tmp_path, "localhost")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
@@ -222,7 +222,7 @@ async def test_p5_a_receiver_with_a_bad_certificate_gets_nothing_until_it_is_tru
 
 async def test_p10_nobody_waits_for_a_dead_endpoint(tmp_path: Path) -> None:
     """While it holds all it may hold of the broker, the others get all there is for them."""
-    policy = replace(QUICK, timeout=600, drain=0.01)
+    policy = replace(QUICK, drain=0.01)
     async with AsyncExitStack() as stack:
         hole = await stack.enter_async_context(receiver(hang))
         good = [await stack.enter_async_context(receiver()) for _ in range(9)]
@@ -277,7 +277,7 @@ async def test_p15_a_flood_is_answered_503_and_nothing_that_was_taken_is_lost(
 
 
 async def test_p15_dead_letters_that_are_too_many_are_dropped_and_told_of(tmp_path: Path) -> None:
-    policy = replace(POLICY, attempts=1)
+    policy = replace(QUICK, attempts=1, failures_to_open=50)
     async with receiver(answering(500)) as there:
         async with (
             opened(tmp_path, policy, max_dead=ROADS) as broker,

@@ -21,6 +21,7 @@ from broker.subscriptions.endpoints.target import Target, target_of
 from broker.subscriptions.endpoints.tls import SYSTEM, Trust
 from tests.support.certificates import certified, needs_openssl
 from tests.support.delivery import now
+from tests.support.eventually import PATIENCE
 from tests.support.hosts import speaking
 from tests.support.mosquitto import free_port
 from tests.support.receiver import receiver
@@ -39,7 +40,7 @@ def target(uri: str, **endpoint: object) -> Target:
 
 @asynccontextmanager
 async def endpoint(
-    *, seconds: float = 5.0, allow_private: bool = True, trust: Trust = SYSTEM
+    *, seconds: float = PATIENCE, allow_private: bool = True, trust: Trust = SYSTEM
 ) -> AsyncIterator[HttpEndpoint]:
     async def resolve(host: str, port: int) -> list[str]:
         del host, port
@@ -160,7 +161,7 @@ async def test_a_connection_is_used_again_unless_the_answer_speaks_against_it(
 )
 async def test_a_2xx_counts_whatever_becomes_of_the_body(answer: bytes) -> None:
     speaker = Speaker(answer)
-    async with speaking(speaker.session) as url, endpoint(seconds=0.2) as there:
+    async with speaking(speaker.session) as url, endpoint(seconds=1.0) as there:
         failures = [await there.send(target(url), b"{}") for _ in range(2)]
 
     assert failures == [None, None]

@@ -24,7 +24,7 @@ from tests.support.kafka import kafka, needs_kafka
 from tests.support.mosquitto import free_port
 
 TOPIC = "city.roads"
-PATIENT = replace(QUICK, attempts=1000, timeout=15.0, longest_wait=0.5)
+PATIENT = replace(QUICK, attempts=1000, longest_wait=0.5)
 
 
 def target(port: int, *, host: str = "127.0.0.1") -> Target:

@@ -20,14 +20,15 @@ from broker.subscriptions.endpoints.target import MqttServer, MqttTarget, Target
 from broker.subscriptions.endpoints.tls import Trust
 from tests.support.certificates import certified, needs_openssl
 from tests.support.delivery import QUICK, delivering, road
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.mosquitto import Mosquitto, free_port, mosquitto, needs_mosquitto
 from tests.support.serve import running_broker
+from tests.support.sockets import listening
 
 pytestmark = needs_mosquitto
 
 TOPIC = "city/roads"
-PATIENT = replace(QUICK, attempts=1000, timeout=5.0)
+PATIENT = replace(QUICK, attempts=1000)
 
 
 def info(**pairs: str) -> list[dict[str, str]]:
@@ -44,7 +45,7 @@ def target(port: int, *, topic: str = TOPIC, qos: int = 1, **more: Any) -> Targe
 @asynccontextmanager
 async def endpoint(**options: Any) -> AsyncIterator[MqttEndpoint]:
     policy = EgressPolicy(allow_private=options.pop("allow_private", True))
-    seconds = options.pop("timeout", 5.0)
+    seconds = options.pop("timeout", PATIENCE)
     async with Egress(policy) as egress, MqttEndpoint(egress, timeout=seconds, **options) as made:
         yield made
 
@@ -62,23 +63,18 @@ async def listener(server: Mosquitto) -> AsyncIterator[aiomqtt.Client]:
 @asynccontextmanager
 async def mute() -> AsyncIterator[int]:
     """Take connections and never say a word."""
-    closed = asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        del reader
-        await closed.wait()
-        writer.close()
+        del reader, writer
+        await asyncio.Event().wait()
 
-    server = await asyncio.start_server(hold, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    closed.set()
-    server.close()
-    await server.wait_closed()
+    async with listening(hold) as port:
+        yield port
 
 
 async def messages(client: aiomqtt.Client, count: int) -> list[aiomqtt.Message]:
     found = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         async for message in client.messages:
             found.append(message)
             if len(found) == count:
@@ -176,7 +172,7 @@ async def test_a_server_behind_a_name_with_several_addresses_is_found(tmp_path: 
     async with (
         mosquitto(tmp_path) as server,
         Egress(EgressPolicy(allow_private=True), resolve=resolve) as egress,
-        MqttEndpoint(egress, timeout=5.0) as mqtt,
+        MqttEndpoint(egress, timeout=PATIENCE) as mqtt,
     ):
         assert await mqtt.send(target(server.port, host="mqtt.example"), b"{}") is None
 
@@ -243,7 +239,9 @@ async def test_a_secure_server_must_prove_its_name(
     async with (
         mosquitto(tmp_path, f"certfile {certificate}", f"keyfile {key}") as server,
         Egress(EgressPolicy(allow_private=True), resolve=resolve) as egress,
-        MqttEndpoint(egress, timeout=5.0, trust=Trust(certificate if is_trusted else None)) as mqtt,
+        MqttEndpoint(
+            egress, timeout=PATIENCE, trust=Trust(certificate if is_trusted else None)
+        ) as mqtt,
     ):
         failure = await mqtt.send(target(server.port, host=name, is_secure=True), b"{}")
 
@@ -260,8 +258,8 @@ async def test_a_server_that_asks_for_a_certificate_is_shown_one(tmp_path: Path)
     async with (
         mosquitto(tmp_path, *settings, "require_certificate true") as server,
         Egress(EgressPolicy(allow_private=True)) as egress,
-        MqttEndpoint(egress, timeout=5.0, trust=Trust(certificate)) as unknown,
-        MqttEndpoint(egress, timeout=5.0, trust=Trust(certificate, both)) as known,
+        MqttEndpoint(egress, timeout=2.0, trust=Trust(certificate)) as unknown,
+        MqttEndpoint(egress, timeout=PATIENCE, trust=Trust(certificate, both)) as known,
     ):
         refused = await unknown.send(target(server.port, **secure), b"{}")
         taken = await known.send(target(server.port, **secure), b"{}")

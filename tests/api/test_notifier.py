@@ -15,6 +15,7 @@ import pytest
 
 from broker.core.identifiers import DEFAULT_TENANT
 from tests.support.delivery import QUICK, delivering, opened, road
+from tests.support.eventually import eventually
 from tests.support.receiver import (
     Received,
     Receiver,
@@ -119,7 +120,6 @@ async def test_delivery_members_are_there_after_a_restart(tmp_path: Path) -> Non
         answering(503, Retry_After="soon"),
         answering(404),
         reset,
-        hang,
     ],
     ids=[
         "500",
@@ -132,7 +132,6 @@ async def test_delivery_members_are_there_after_a_restart(tmp_path: Path) -> Non
         "503-nonsense",
         "404",
         "reset",
-        "hang",
     ],
 )
 async def test_a_failed_attempt_is_repeated_with_the_same_id(
@@ -146,6 +145,18 @@ async def test_a_failed_attempt_is_repeated_with_the_same_id(
 
     assert len(set(ids(there.all))) == 1
     assert len(there.all) == 3
+
+
+async def test_an_attempt_without_an_answer_is_repeated_with_the_same_id(tmp_path: Path) -> None:
+    policy = replace(PATIENT, timeout=0.3)
+    async with receiver(first(2, hang)) as there, delivering(tmp_path, policy) as broker:
+        await broker.subscribe(there.url())
+
+        await broker.drive(1, 30)
+        await there.has_accepted(1)
+
+    assert len(set(ids(there.all))) == 1
+    assert len(there.all) >= 3
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -207,7 +218,8 @@ async def _unreliable(received: Received, request: Any) -> Any:
 
 
 async def test_order_per_entity_is_kept_under_failures_and_nothing_is_lost(tmp_path: Path) -> None:
-    async with receiver(_unreliable) as there, opened(tmp_path, PATIENT) as broker:
+    policy = replace(PATIENT, timeout=0.3)
+    async with receiver(_unreliable) as there, opened(tmp_path, policy) as broker:
         async with broker.notifier.deliver(broker.store.outbox):
             await broker.subscribe(there.url())
             for speed in range(12):
@@ -237,7 +249,7 @@ async def test_a_receiver_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
     async with (
         receiver(hang) as hole,
         receiver() as good,
-        delivering(tmp_path, replace(PATIENT, timeout=60, drain=0.01)) as broker,
+        delivering(tmp_path, replace(PATIENT, drain=0.01)) as broker,
     ):
         await broker.subscribe(hole.url())
         await broker.subscribe(good.url())
@@ -256,10 +268,9 @@ async def test_an_endpoint_that_keeps_failing_is_only_probed(tmp_path: Path) -> 
         for number in range(60):
             await broker.drive(number, 1)
 
-        await there.received(policy.failures_to_open)
-        gauges = broker.notifier.gauges()
+        await eventually(lambda: broker.notifier.gauges()["endpoints_failing"] == 1)
 
-    assert gauges["endpoints_failing"] == 1
+    assert len(there.all) >= policy.failures_to_open
     assert len(there.all) < policy.failures_to_open + policy.concurrency
 
 
@@ -273,6 +284,7 @@ async def test_memory_is_bounded_and_the_rest_waits_in_the_outbox(tmp_path: Path
             for speed in range(20):
                 for number in range(10):
                     await broker.drive(number, speed)
+            await eventually(lambda: broker.notifier.gauges()["subscriptions_behind"] == 1)
             gauges = broker.notifier.gauges()
             there.respond = accept
 
@@ -280,7 +292,6 @@ async def test_memory_is_bounded_and_the_rest_waits_in_the_outbox(tmp_path: Path
 
         assert await broker.waiting() == 0
     assert gauges["notifications_in_memory"] <= 10
-    assert gauges["subscriptions_behind"] == 1
     assert speeds(there.accepted) == {road(n): list(range(20)) for n in range(10)}
 
 
@@ -316,7 +327,7 @@ async def test_new_changes_do_not_overtake_those_from_before_a_restart(tmp_path:
 
 
 async def test_an_attempt_cut_off_by_a_stop_is_made_again_with_the_same_id(tmp_path: Path) -> None:
-    policy = replace(QUICK, timeout=60, drain=0.01)
+    policy = replace(QUICK, drain=0.01)
     async with receiver(first(1, hang)) as there:
         async with delivering(tmp_path, policy) as broker:
             await broker.subscribe(there.url())

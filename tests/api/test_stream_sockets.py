@@ -15,7 +15,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSCloseCode, WSServe
 from broker.server import RunningBroker
 from tests.support.api import ROOT, Api
 from tests.support.builders import entity, prop
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.serve import running_broker
 
 ROADS = "urn:ngsi-ld:Subscription:roads"
@@ -43,7 +43,7 @@ async def session() -> AsyncIterator[ClientSession]:
 
 async def told(socket: ClientWebSocketResponse) -> dict[str, Any]:
     """Return the next message."""
-    message: dict[str, Any] = msgspec.json.decode(await socket.receive_str(timeout=20))
+    message: dict[str, Any] = msgspec.json.decode(await socket.receive_str(timeout=PATIENCE))
     return message
 
 
@@ -94,7 +94,7 @@ async def test_the_end_of_a_subscription_ends_its_stream(api: Api, session: Clie
         await api("DELETE", f"/subscriptions/{ROADS}")
 
         assert (await told(socket))["event"] == "end"
-        await socket.receive(timeout=20)
+        await socket.receive(timeout=PATIENCE)
         assert socket.close_code == WSCloseCode.GOING_AWAY
 
 

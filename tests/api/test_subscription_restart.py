@@ -26,10 +26,11 @@ from broker.subscriptions.streams import Streams
 from tests.support.api import Api
 from tests.support.builders import entity, prop
 from tests.support.delivery import Delivering, now, opened, road
+from tests.support.eventually import PATIENCE
 from tests.support.receiver import Receiver, receiver
 from tests.support.serve import running_broker
 
-IMPATIENT = ContextLimits(timeout=1.0, retry=0.01, max_retry=0.01)
+IMPATIENT = ContextLimits(timeout=PATIENCE, retry=0.01, max_retry=0.01)
 
 
 class ContextHost:
@@ -134,7 +135,7 @@ async def test_an_isolated_subscription_is_matched_once_its_context_can_be_had(
 
         async with restarted(tmp_path) as (broker, parts), host.listening():
             assert len(broker.registry.isolated()) == 1
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while broker.registry.isolated():
                     await parts.waiting()
             await parts.drive(1, 30)

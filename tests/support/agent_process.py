@@ -16,6 +16,7 @@ from typing import Any
 
 from iot_agents.server import LORAWAN, serve
 from iot_agents.settings import Settings
+from tests.support.eventually import PATIENCE
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +50,7 @@ async def agent_process(data_dir: Path, **settings: Any) -> AsyncIterator[AgentP
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             line = await process.stdout.readline()
         yield AgentProcess(**json.loads(line), process=process)
     finally:

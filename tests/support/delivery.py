@@ -25,14 +25,18 @@ from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.policy import DeliveryPolicy
 from broker.subscriptions.registry import DeliveryRecord, Entry, SubscriptionRegistry
+from tests.support.eventually import PATIENCE
 
 SPEED = CORE.expand("speed")
 ROAD = CORE.expand("Road")
 CONTEXTS = Contexts(CORE, CORE, CORE)
 QUICK = DeliveryPolicy(
-    timeout=0.3, attempts=4, first_wait=0.01, longest_wait=0.05, flush_interval=0.001, drain=5
+    timeout=PATIENCE, attempts=4, first_wait=0.01, longest_wait=0.05, flush_interval=0.001, drain=5
 )
-"""A policy under which what takes minutes in a city takes milliseconds."""
+"""A policy under which what takes minutes in a city takes milliseconds.
+
+Only for an answer it waits as long as any test does: one that is slow is no failure.
+"""
 
 
 def now() -> datetime:
@@ -118,7 +122,7 @@ class Delivering:
 
     async def has_dead(self, count: int) -> list[dict[str, Any]]:
         """Wait until there are this many dead letters."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(found := await self.dead()) < count:
                 pass
         return found

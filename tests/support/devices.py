@@ -17,6 +17,7 @@ from aiohttp import ClientSession
 from broker.client import Client
 from iot_agents.server import MQTT, RunningAgents, serve
 from iot_agents.settings import Settings
+from tests.support.eventually import PATIENCE
 
 SERVICE = {"fiware-service": "city", "fiware-servicepath": "/parking"}
 
@@ -56,13 +57,13 @@ class Field:
 
     async def until(self, reached: Any) -> None:
         """Wait for a fact about the agent; each look lets it work in between."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not reached():
                 await self.north("GET", "/health")
 
     async def until_unready(self) -> None:
         """Wait until the agent says that nothing can come in."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (await self.north("GET", "/ready"))["ready"]:
                 pass
 
@@ -75,7 +76,7 @@ class Field:
 
     async def shows(self, entity_id: str, attribute: str, value: Any) -> dict[str, Any]:
         """Wait until an attribute of an entity has a value, and return the entity."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 found = await self.broker.retrieve_entity(entity_id) or {}
                 if found.get(attribute, {}).get("value") == value:
@@ -87,7 +88,7 @@ class Field:
 
     async def message(self) -> tuple[str, bytes]:
         """Return topic and payload of the next message to the device."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             message = await anext(aiter(self.mqtt.messages))
         assert isinstance(message.payload, bytes)
         return message.topic.value, message.payload
@@ -120,7 +121,7 @@ async def field(
         assert address.port is not None
         async with aiomqtt.Client(address.hostname, address.port) as mqtt:
             made = Field(agents, http, mqtt, broker)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while not (await made.north("GET", "/ready"))["ready"]:
                     pass
             yield made

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from tests.support.sockets import Session, listening
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Host:
@@ -64,20 +64,8 @@ async def serving(handlers: Mapping[str, Handler], *, port: int = 0) -> AsyncIte
 @asynccontextmanager
 async def speaking(session: Session) -> AsyncIterator[str]:
     """Run a server that speaks whatever the session makes of a connection; yield its root."""
-
-    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await session(reader, writer)
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(guarded, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
+    async with listening(session) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def says(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.eventually import PATIENCE
 from tests.support.mosquitto import free_port
 
 _LIBS = os.environ.get("KAFKA_LIBS", "")
@@ -70,7 +71,7 @@ async def _java(*words: str) -> asyncio.subprocess.Process:
 
 
 async def _listening(server: asyncio.subprocess.Process, port: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while server.returncode is None:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

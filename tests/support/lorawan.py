@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 
 from iot_agents.server import LORAWAN, RunningAgents, serve
 from iot_agents.settings import Settings
+from tests.support.eventually import PATIENCE
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
 
 EUI = "0200000000000a11"
@@ -73,7 +74,7 @@ class City:
         before = self.counters["acknowledged"]
         payload = message if isinstance(message, bytes) else msgspec.json.encode(message)
         await self.mqtt.publish(topic, payload, qos=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while self.counters["acknowledged"] == before:
                 await self.mqtt.publish("elsewhere", b"", qos=1)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.eventually import eventually
+
 _BINARY = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
 _REQUIRED = os.environ.get("REQUIRE_SERVERS") == "1"
 needs_mosquitto = pytest.mark.skipif(
@@ -55,6 +57,7 @@ class Mosquitto:
         self.port = free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._config = directory / "mosquitto.conf"
+        self._log = directory / "mosquitto.log"
         # Started by root it would become another user, to whom a test's files are closed.
         user = f"user {getpass.getuser()}"
         config = _CONFIG.format(port=self.port, directory=directory)
@@ -64,26 +67,30 @@ class Mosquitto:
     async def start(self) -> None:
         """Start the process and wait until it listens."""
         assert _BINARY is not None
-        self._process = await asyncio.create_subprocess_exec(
-            _BINARY, "-c", str(self._config), stderr=asyncio.subprocess.PIPE
-        )
-        await self.logged(b"running")
+        # A pipe would fill up, as nobody reads it, and stop the server.
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                _BINARY, "-c", str(self._config), stderr=log
+            )
+        await self.logged("running")
 
-    async def logged(self, text: bytes) -> None:
-        """Wait until the server logs a line with this text."""
-        assert self._process is not None
-        assert self._process.stderr is not None
-        async with asyncio.timeout(10):
-            while line := await self._process.stderr.readline():
-                if text in line:
-                    return
-        raise AssertionError(f"mosquitto ended before it logged {text!r}")
+    async def logged(self, text: str) -> None:
+        """Wait until the server has logged this text since it was started."""
+        process = self._process
+        assert process is not None
+
+        def is_logged() -> bool:
+            said = self._log.read_text(errors="replace")
+            assert process.returncode is None, f"mosquitto ended: {said}"
+            return text in said
+
+        await eventually(is_logged)
 
     async def stop(self) -> None:
         """Stop the process; it saves what it holds."""
         assert self._process is not None
         self._process.terminate()
-        await self._process.communicate()
+        await self._process.wait()
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.eventually import PATIENCE
+
 Entity = Mapping[str, Any]
 Respond = Callable[[Sequence[Entity]], web.Response | None]
 
@@ -44,18 +46,18 @@ class NgsiReceiver:
         """Every entity of every batch that was taken, in order."""
         return [entity for upsert in self.upserts for entity in upsert.entities]
 
-    async def received(self, count: int, timeout: float = 10.0) -> list[Entity]:  # noqa: ASYNC109
+    async def received(self, count: int) -> list[Entity]:
         """Wait for this many entities in all and return them."""
-        await self._until(lambda: len(self.entities) >= count, timeout)
+        await self._until(lambda: len(self.entities) >= count)
         return self.entities
 
-    async def has_deleted(self, count: int, timeout: float = 10.0) -> list[str]:  # noqa: ASYNC109
+    async def has_deleted(self, count: int) -> list[str]:
         """Wait until this many entities were deleted and return their ids."""
-        await self._until(lambda: len(self.deleted) >= count, timeout)
+        await self._until(lambda: len(self.deleted) >= count)
         return self.deleted
 
-    async def _until(self, reached: Callable[[], bool], timeout: float) -> None:  # noqa: ASYNC109
-        async with asyncio.timeout(timeout):
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
             while not reached():
                 self._came.clear()
                 await self._came.wait()

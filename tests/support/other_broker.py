@@ -15,8 +15,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.support.eventually import PATIENCE
+
 _ROOT = "/ngsi-ld/v1"
-_SECONDS = 20
 
 Entity = dict[str, Any]
 
@@ -70,7 +71,7 @@ class OtherBroker:
 
     async def until(self, reached: Callable[[], object]) -> None:
         """Wait for a fact about what came."""
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while not reached():
                 self._came.clear()
                 await self._came.wait()

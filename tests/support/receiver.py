@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from tests.support.eventually import PATIENCE
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -101,13 +103,11 @@ class Receiver:
 
     Attributes:
         tls: with which it listens, if it does so by https.
-        patience: seconds that are waited for a fact.
     """
 
     respond: Respond = accept
     port: int = 0
     tls: ssl.SSLContext | None = None
-    patience: float = 20.0
     all: list[Received] = field(default_factory=list)
     accepted: list[Received] = field(default_factory=list)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
@@ -126,9 +126,9 @@ class Receiver:
         await self.until(lambda: len(self.accepted) >= count)
         return self.accepted
 
-    async def until(self, reached: Callable[[], bool], *, limit: float = 20.0) -> None:
-        """Wait for a fact about what came, so many seconds at most."""
-        async with asyncio.timeout(limit):
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait for a fact about what came, however often something else comes."""
+        async with asyncio.timeout(PATIENCE):
             while not reached():
                 self._came.clear()
                 await self._came.wait()
@@ -167,9 +167,9 @@ class Receiver:
 
 @asynccontextmanager
 async def receiver(
-    respond: Respond = accept, *, tls: ssl.SSLContext | None = None, patience: float = 20.0
+    respond: Respond = accept, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Receiver]:
     """Run a receiver for the time of a test."""
-    made = Receiver(respond, tls=tls, patience=patience)
+    made = Receiver(respond, tls=tls)
     async with made.listening():
         yield made

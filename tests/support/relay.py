@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
+from tests.support.sockets import listening
+
+Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 class Relay:
     """Passes bytes on in both directions.
@@ -32,11 +36,19 @@ class Relay:
         ends = {writer, inner_writer}
         self._writers |= ends
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_pass_on(reader, inner_writer))
-                group.create_task(_pass_on(inner_reader, writer))
+            await join((reader, writer), (inner_reader, inner_writer))
         finally:
             self._writers -= ends
+
+
+async def join(outer: Link, inner: Link) -> None:
+    """Pass on what comes from either side until both have closed; the inner one is closed then."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_pass_on(outer[0], inner[1]))
+            group.create_task(_pass_on(inner[0], outer[1]))
+    finally:
+        inner[1].transport.abort()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,11 +63,6 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def relaying(target: str) -> AsyncIterator[Relay]:
     """Run a relay to a server."""
     relay = Relay(target)
-    server = await asyncio.start_server(relay.take, "127.0.0.1", 0)
-    relay.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(relay.take) as port:
+        relay.url = f"http://127.0.0.1:{port}"
         yield relay
-    finally:
-        server.close()
-        relay.cut()
-        await server.wait_closed()

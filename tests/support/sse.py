@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
-_LIMIT = 20.0
+from tests.support.eventually import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class EventStream:
 
     async def next(self, *, comments: bool = False) -> Event:
         """Return the next event."""
-        async with asyncio.timeout(_LIMIT):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 event = await self._block()
                 if comments or event.name != "comment":

@@ -18,7 +18,7 @@ from aiohttp import ClientSession, web
 from broker.client import Client
 from iot_agents.server import LORAWAN, RunningAgents, serve
 from iot_agents.settings import Settings
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.lorawan import EUI, HTTP_TOKEN
 from tests.support.mosquitto import Mosquitto, mosquitto
 from tests.support.serve import running_broker
@@ -76,7 +76,7 @@ def codecs_in(directory: Path) -> Path:
 
 async def next_downlink(mqtt: aiomqtt.Client) -> tuple[str, Any]:
     """Return topic and message of the next downlink."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         message = await anext(aiter(mqtt.messages))
     assert isinstance(message.payload, bytes)
     return message.topic.value, json.loads(message.payload)
@@ -129,6 +129,11 @@ class Works:
             assert answer.status == status, await answer.text()
             content = await answer.read()
             return json.loads(content) if content else None
+
+    async def commands(self) -> str:
+        """Return what the agent says of commands, as text."""
+        async with self.http.get(f"{self.agents.url}/iot/commands", headers=SERVICE) as answer:
+            return await answer.text()
 
     async def send(self, topic: str, message: Any) -> None:
         """Publish as the network server does, until the agent has it."""
@@ -185,6 +190,7 @@ async def works_at(
         Client.connect(broker.url, tenant="city") as client,
     ):
         given: dict[str, Any] = {
+            "retry_first": 0.05,
             "mqtt_url": server.url,
             "lorawan_topics": ("application/+/device/+/event/+", "things-stack=v3/+/devices/+/#"),
         }
@@ -194,7 +200,6 @@ async def works_at(
             broker_url=broker.url,
             lorawan_http_token=HTTP_TOKEN,
             codecs=(codecs_in(directory),),
-            retry_first=0.05,
             egress_allow_private=True,
             **{**given, **settings},
         )
@@ -231,5 +236,5 @@ class Queue:
 
     async def next(self) -> tuple[str, Mapping[str, str], Any]:
         """Return path, headers and body of the next downlink."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.came.get()

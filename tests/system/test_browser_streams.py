@@ -16,7 +16,7 @@ from tests.support.http import serving
 from tests.support.relay import relaying
 from tests.support.serve import running_broker
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120), needs_chromium]
+pytestmark = [pytest.mark.system, needs_chromium]
 
 ROAD = "urn:ngsi-ld:Road:7"
 NOTE = """

@@ -23,7 +23,8 @@ from rigel.demo.provisioning import provision
 from rigel.demo.replay import Publish, mqtt_publisher
 from rigel.demo.story import PARKING_SENSOR, Story, Uplink, tell
 from smart_data_models.context import CONTEXT_PATH
-from tests.support.mosquitto import Mosquitto, mosquitto, needs_mosquitto
+from tests.support.eventually import PATIENCE
+from tests.support.mosquitto import mosquitto, needs_mosquitto
 from tests.support.receiver import Receiver, receiver
 from tests.support.rigel_process import Ports, RigelProcess, rigel
 
@@ -32,7 +33,6 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(240), needs_mosquitto]
 TOKEN = "a-token-for-tests"
 START = datetime(2025, 6, 17, tzinfo=ZoneInfo("Europe/Paris"))
 LENGTH = timedelta(hours=34)
-PATIENCE = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +168,6 @@ async def subscribe(town: Town, watcher: Receiver, kind: str, attribute: str) ->
     )
 
 
-async def read_log(server: Mosquitto) -> None:
-    """Read what the MQTT server logs, which stops when nobody does."""
-    assert server._process is not None
-    assert server._process.stderr is not None
-    await server._process.stderr.read()
-
-
 async def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, town: Town) -> None:
     wanted = changes_of_bays(town)
     async with (
@@ -183,25 +176,23 @@ async def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, town: Town)
         mqtt_publisher(server.url) as publish,
         asyncio.TaskGroup() as senders,
     ):
-        reading = senders.create_task(read_log(server))
         async with town.process(tmp_path, server.url) as first:
             await provision(town.city, town.http, town.agents)
             await subscribe(town, watcher, "ParkingSpot", "status")
             await subscribe(town, watcher, "KeyPerformanceIndicator", "runningValue")
             senders.create_task(town.send_uplinks(publish))
             charging = senders.create_task(town.send_charging())
-            await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 4, limit=PATIENCE)
+            await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 4)
             await first.kill()
 
         async with town.process(tmp_path, server.url) as second:
-            await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 2, limit=PATIENCE)
+            await watcher.until(lambda: len(seen(watcher)) >= len(wanted) // 2)
             await second.kill()
 
         async with town.process(tmp_path, server.url):
             await charging
-            await watcher.until(lambda: seen(watcher) >= wanted, limit=PATIENCE)
-            await watcher.until(lambda: rotations(watcher) == arrivals(town), limit=PATIENCE)
-            reading.cancel()
+            await watcher.until(lambda: seen(watcher) >= wanted)
+            await watcher.until(lambda: rotations(watcher) == arrivals(town))
             told = expectations(town.city, town.story)
             faults = await missing(told, town.client, patience=PATIENCE)
 

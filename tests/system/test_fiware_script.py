@@ -20,9 +20,10 @@ from aiohttp import ClientSession
 
 from rigel.demo.facts import Facts
 from smart_data_models.context import CONTEXT_PATH
+from tests.support.eventually import PATIENCE
 from tests.support.rigel_process import Ports, rigel
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 APIKEY = "4jggokgpepnvsb2uv4s40d59ov"
 SERVICE = {"fiware-service": "openiot", "fiware-servicepath": "/"}
@@ -85,7 +86,7 @@ class Script:
 
     async def shown(self, entity: str, attribute: str, value: Any) -> Mapping[str, Any]:
         """Ask the broker until an attribute has a value."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 async with self._http.get(
                     f"{self.broker}/entities/{entity}", headers=self.tenant
@@ -129,7 +130,7 @@ async def test_a_script_for_the_json_agent_works_unchanged(tmp_path: Path) -> No
             script.tenant,
             204,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             message = await anext(aiter(script.device.messages))
         assert isinstance(message.payload, bytes)
         assert json.loads(message.payload) == {"ring": ""}

@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 from broker.client import BrokerUnreachable, Client
 from tests.support.broker_process import broker_process
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 ENTITIES = 6
 WRITES = 150

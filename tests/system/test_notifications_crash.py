@@ -87,7 +87,7 @@ async def test_p1_p5_p6_p7_p13_what_was_acknowledged_is_kept_and_notified_in_ord
 ) -> None:
     random = Random(5)  # noqa: S311 - which moment to kill at is no secret
     writers = [Writer(number) for number in range(WRITERS)]
-    async with receiver(_unreliable, patience=60) as there, ClientSession() as session:
+    async with receiver(_unreliable) as there, ClientSession() as session:
         for number in range(ROUNDS):
             async with broker_process(tmp_path) as broker, asyncio.TaskGroup() as group:
                 client = Client(session, broker.url)
@@ -107,7 +107,7 @@ async def test_p1_p5_p6_p7_p13_what_was_acknowledged_is_kept_and_notified_in_ord
                 await broker.kill()
         wanted = {writer.entity_id: set(writer.acknowledged) for writer in writers}
         async with broker_process(tmp_path):
-            await there.until(lambda: _has_all(there.accepted, wanted), limit=60)
+            await there.until(lambda: _has_all(there.accepted, wanted))
 
     for values in by_entity(there.accepted).values():
         assert values == sorted(values)

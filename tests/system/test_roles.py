@@ -17,7 +17,7 @@ from rigel.demo.story import PARKING_SENSOR, Uplink
 from smart_data_models.context import CONTEXT_PATH
 from tests.support.rigel_process import Ports, rigel
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 AT = datetime(2025, 6, 17, 8, 15, tzinfo=UTC)
 

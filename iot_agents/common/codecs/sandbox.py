@@ -29,6 +29,7 @@ _LONGEST_ANSWER: Final = 1 << 20
 _READ_AT_ONCE: Final = 1 << 16
 _SOON_MILLISECONDS: Final = 1
 _ADDRESS_SPACE: Final = 512 << 20
+_STARTED: Final = ["started", ""]
 
 
 class ScriptFailed(Exception):
@@ -48,12 +49,18 @@ class SandboxLimits:
         memory: bytes for one script.
         stack: bytes.
         patience: seconds until the process is ended, whatever it does.
+        start: seconds that a process may take until it is there, on a machine that is busy.
     """
 
     seconds: float = 0.1
     memory: int = 16 << 20
     stack: int = 256 << 10
     patience: float = 2.0
+    start: float = 30.0
+
+    def until(self, message: Sequence[Any]) -> float:
+        """Return for how many seconds the answer to a message is waited for."""
+        return self.start if message == _STARTED else self.patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ class Sandbox:
             answers = worker.messages(call, self._limits.seconds)
             message = next(answers)
             while True:
-                message = answers.send(worker.ask(message, self._limits.patience))
+                message = answers.send(worker.ask(message, self._limits.until(message)))
         except StopIteration as end:
             return _result(call, end.value)
         except (TimeoutError, OSError, EOFError, ValueError) as error:
@@ -117,7 +124,7 @@ class Sandbox:
                 answers = worker.messages(call, self._limits.seconds)
                 message = next(answers)
                 while True:
-                    async with asyncio.timeout(self._limits.patience):
+                    async with asyncio.timeout(self._limits.until(message)):
                         answer = await worker.answer(message)
                     message = answers.send(answer)
             except StopIteration as end:
@@ -171,6 +178,7 @@ class _Worker:
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)
         self._buffer = bytearray()
+        self._has_started = False
         self._loaded: set[str] = set()
         self._finalizer = weakref.finalize(self, _kill, self._process)
 
@@ -184,6 +192,9 @@ class _Worker:
     ) -> Generator[list[Any], list[Any], list[Any]]:
         """Yield the messages a call takes, be sent their answers, and return the last one."""
         script = call.script
+        if not self._has_started:
+            yield _STARTED
+            self._has_started = True
         if script.digest not in self._loaded:
             answer = yield ["load", script.digest, script.source]
             if answer[0] == "error":

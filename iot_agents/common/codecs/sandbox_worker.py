@@ -4,6 +4,7 @@ It is started by path, knows nothing of the project and has nothing: no environm
 socket that it could open, no memory and no time beyond its limits. Messages are JSON arrays, each
 after its length in four bytes:
 
+    in   ["started", ""]                             out  ["ok", null]
     in   ["load", id, source]                        out  ["ok", null] or ["error", text]
     in   ["call", id, functions, input, time]        out  ["ok", result, name] or ["error", text]
 
@@ -18,6 +19,7 @@ import re
 import resource
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import quickjs
@@ -137,12 +139,19 @@ class _Scripts:
         return context, run
 
 
+_DO: dict[str, Callable[..., list[Any]]] = {
+    "started": lambda *_: ["ok", None],
+    "load": _Scripts.load,
+    "call": _Scripts.call,
+}
+
+
 def _serve(scripts: _Scripts, source: BinaryIO, sink: BinaryIO, most_cpu: int) -> None:
     while len(head := source.read(_LENGTH.size)) == _LENGTH.size:
         kind, identity, *rest = json.loads(source.read(_LENGTH.unpack(head)[0]))
         _allow_cpu(most_cpu)
         try:
-            answer = (scripts.load if kind == "load" else scripts.call)(identity, *rest)
+            answer = _DO[kind](scripts, identity, *rest)
         except quickjs.JSException as error:
             scripts.forget(identity)
             answer = ["error", _told(str(error))]

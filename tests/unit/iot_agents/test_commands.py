@@ -33,6 +33,7 @@ from iot_agents.common.counters import Counters
 from iot_agents.common.device import Device, read
 from iot_agents.common.registry import Registry
 from iot_agents.common.spool import Spool
+from tests.support.eventually import PATIENCE
 
 START = datetime(2026, 3, 1, 8, tzinfo=UTC)
 ENTITY = "urn:ngsi-ld:Gate:g1"
@@ -61,7 +62,7 @@ class Courier:
         return self.outcomes.pop(0) if self.outcomes else Sent()
 
     async def has_sent(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self.sent) < count:
                 self._came.clear()
                 await self._came.wait()
@@ -130,7 +131,7 @@ class Work:
 
     async def until(self, state: str) -> None:
         """Wait until a command is in a state."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not await self.desk.listed(Selection(state=state)):
                 await self.spool.database.submit(lambda _: None)
 
@@ -283,7 +284,7 @@ async def test_what_may_be_sent_again_is_sent_until_it_works(
         await work.provision()
         await work.ask(name, 1)
         await work.ask(name, 2)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(courier.sent) < 4:
                 office.now += timedelta(milliseconds=5)
                 await work.spool.database.submit(lambda _: None)
@@ -308,7 +309,7 @@ async def test_what_a_transport_finds_out_at_once_ends_the_command(
     async with office.open(Courier(outcome)) as work:
         await work.provision()
         await work.ask()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(await work.shown()) < 3:
                 await work.spool.database.submit(lambda _: None)
         status, info = shown
@@ -322,7 +323,7 @@ async def test_a_device_that_polls_gets_each_command_once(office: Office) -> Non
         await work.ask("light", "b")
         known = await work.registry.by_entity("city", ENTITY)
         assert known is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(await work.desk.listed(Selection(state="held"))) < 2:
                 await work.spool.database.submit(lambda _: None)
 
@@ -352,7 +353,7 @@ async def sent_to_a_network(work: Work, courier: Courier, *labels: Label) -> lis
     for label in labels:
         courier.labels.append(label)
         ids += await work.ask("open", label.handle)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(await work.desk.listed(Selection(state="sent"))) < len(labels):
             await work.spool.database.submit(lambda _: None)
     return ids

@@ -15,6 +15,7 @@ from iot_agents.common.counters import Counters
 from iot_agents.common.database import FileInUse, NewerFile
 from iot_agents.common.dead_letters import DeadLetter, DeadLetters
 from iot_agents.common.spool import Entry, Limits, Operation, Spool, SpoolFull
+from tests.support.eventually import PATIENCE
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
@@ -137,7 +138,7 @@ async def test_a_full_spool_refuses_and_takes_again_when_there_is_room(bench: Be
             spool.put(entry(3))
         rows = await spool.load(0, 10)
 
-        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             waiting = group.create_task(spool.room())
             await spool.settle([rows[0].seq])
             await waiting
