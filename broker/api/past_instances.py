@@ -50,7 +50,7 @@ async def import_instances(request: Request) -> web.Response:
     read: past_rows.Read = past_rows.read_json
     if request.content_type == media.CSV:
         first = await anext(lines, None)
-        read = past_rows.csv_reader("" if first is None else first[1])
+        read = past_rows.csv_reader("" if first is None else _text(first[1]))
     taken = _Taken()
     async for piece in _pieces(lines, read, taken):
         errors = await operations.import_instances(
@@ -63,33 +63,45 @@ async def import_instances(request: Request) -> web.Response:
     return answers.plain(found, status=207 if taken.refused else 200)
 
 
-async def _lines(content: StreamReader) -> AsyncIterator[tuple[int, str]]:
+async def _lines(content: StreamReader) -> AsyncIterator[tuple[int, bytes | None]]:
     """Yield the lines of a body that are not empty, with their numbers.
 
-    Raises:
-        BadRequestData: a line is too long, or no UTF-8.
+    None stands for one that is too long, and for all behind it: where it ends is not known.
     """
     for number in count(1):
         try:
-            line = (await content.readline()).decode()
-        except LineTooLong as error:
-            raise BadRequestData(f"line {number}: too long") from error
-        except UnicodeDecodeError as error:
-            raise BadRequestData(f"line {number}: {error}") from error
+            line = await content.readline()
+        except LineTooLong:
+            yield number, None
+            return
         if not line:
             return
         if line.strip():
             yield number, line
 
 
+def _text(line: bytes | None) -> str:
+    """Return a line as text.
+
+    Raises:
+        BadRequestData: it is too long, or no UTF-8.
+    """
+    if line is None:
+        raise BadRequestData("too long; nothing behind it was read")
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequestData(str(error)) from error
+
+
 async def _pieces(
-    lines: AsyncIterator[tuple[int, str]], read: past_rows.Read, taken: _Taken
+    lines: AsyncIterator[tuple[int, bytes | None]], read: past_rows.Read, taken: _Taken
 ) -> AsyncIterator[Sequence[tuple[int, dict[str, Any]]]]:
     """Yield rows with their lines, so many at a time; what is no row is refused."""
     piece: list[tuple[int, dict[str, Any]]] = []
     async for number, line in lines:
         try:
-            piece.append((number, read(line)))
+            piece.append((number, read(_text(line))))
         except BadRequestData as error:
             taken.refuse(number, error)
         if len(piece) == _ROWS:

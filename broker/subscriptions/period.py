@@ -27,5 +27,5 @@ def next_moment(subscription: Subscription, interval: float, last: str | None) -
 
 
 def latest_moment(moment: float, interval: float, now: float) -> float:
-    """Return the last moment that is not in the future, counted from one that is past."""
+    """Return the last moment that is not in the future, counted from another one."""
     return moment + floor((now - moment) / interval) * interval

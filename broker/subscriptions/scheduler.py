@@ -84,6 +84,7 @@ class Scheduler:
         self._outbox = outbox
         self._clock = clock
         self._table = _Timetable()
+        self._looked = clock().timestamp()
         self._changed = asyncio.Event()
         for entry in registry:
             self._note(entry)
@@ -102,6 +103,10 @@ class Scheduler:
     async def make_due(self) -> None:
         """Make the notifications whose time has come."""
         now = self._clock().timestamp()
+        if now < self._looked:  # the clock was set back, and what is waited for is far away
+            for entry in self._registry:
+                self._note(entry)
+        self._looked = now
         for entry in list(self._table.due(now)):
             try:
                 await self._make(entry, now)
@@ -135,6 +140,11 @@ class Scheduler:
             self._table.discard(entry)
             return
         moment = next_moment(entry.subscription, interval, entry.delivery.last_period)
+        now = self._clock().timestamp()
+        if moment > now + 2 * interval:  # the last one used was of a clock that went wrong
+            used = latest_moment(moment, interval, now)
+            entry.delivery.last_period = _text(used)
+            moment = used + interval
         if moment <= since:
             moment = latest_moment(moment, interval, since) + interval
         self._table.put(entry, moment)
@@ -153,7 +163,7 @@ class Scheduler:
         deliveries: list[Delivery] = []
         if entry.durable and entry.subscription.status(self._clock()) == "active":
             deliveries = [one async for one in self._deliveries(entry)]
-        delivery.last_period = format_timestamp(datetime.fromtimestamp(used, UTC))
+        delivery.last_period = _text(used)
         if not deliveries:
             return
         try:
@@ -201,3 +211,7 @@ class Scheduler:
                     reached.append(Linked(stored.entity, shown))
             front = reached
         return found
+
+
+def _text(moment: float) -> str:
+    return format_timestamp(datetime.fromtimestamp(moment, UTC))

@@ -98,6 +98,7 @@ class LorawanCourier:
         dev_eui = command.known.device.hardware_id
         place = await self._place(dev_eui, command.known)
         if place is None:
+            await set_label(Label(dev_eui))
             return NotNow("nothing tells where the device is: it has not sent anything yet")
         try:
             message = await self._message(command, dev_eui, place, set_label)

@@ -50,20 +50,25 @@ class Places:
         self._known: dict[str, Place] = {}
         self._keys: dict[str, str] = {}
 
-    async def learn(self, dev_eui: str, place: Place, key: str = "") -> None:
+    async def learn(self, dev_eui: str, place: Place, key: str = "") -> bool:
         """Note where a device was heard of; it is on disk a little later.
 
         Args:
             key: what a post to the place is authorized with.
+
+        Returns:
+            Whether that was not known before.
         """
-        if key:
+        news = bool(key) and self._keys.get(dev_eui) != key
+        if news:
             self._keys[dev_eui] = key
         if await self.of(dev_eui) == place:
-            return
+            return news
         self._remember(dev_eui, place)
         state = {_STATE + dev_eui: msgspec.json.encode(place)}
         noted = self._spool.put(Entry("", "", state=state))
         noted.add_done_callback(partial(self._noted, dev_eui))
+        return True
 
     def _noted(self, dev_eui: str, noted: asyncio.Future[bool]) -> None:
         if not noted.cancelled() and (error := noted.exception()) is not None:

@@ -206,7 +206,9 @@ class LorawanTransport:
             way.back, format=uplink.format, application=uplink.application, name=uplink.name
         )
         try:
-            await self._places.learn(uplink.dev_eui, place, way.key)
+            if await self._places.learn(uplink.dev_eui, place, way.key):
+                # A device of class A hears for a moment only, and that is now.
+                await self._desk.hurry(uplink.dev_eui)
         except sqlite3.Error as error:
             # The device's next frame brings it again.
             _log.warning("device %s: where it is cannot be noted: %s", uplink.dev_eui, error)

@@ -118,10 +118,10 @@ class OcpiClient:
                 f"{url}: no version in common, it has {sorted(urls)!s:.100}",
                 status=Status.UNSUPPORTED_VERSION,
             )
-        details, _ = await self.call("GET", _as_safe(str(urls[number]), url), access)
+        details, _ = await self.call("GET", as_safe(str(urls[number]), url), access)
         listed = details.get("endpoints") if isinstance(details, dict) else None
         endpoints = {
-            str(end["identifier"]): _as_safe(str(end["url"]), url)
+            str(end["identifier"]): as_safe(str(end["url"]), url)
             for end in _documents(listed)
             if _is_sender(end, number)
         }
@@ -201,7 +201,7 @@ def _next(url: str, link: str) -> str | None:
     if match is None:
         return None
     try:
-        target = _as_safe(str(URL(url).join(URL(match[1]))), url)
+        target = as_safe(str(URL(url).join(URL(match[1]))), url)
     except ValueError as error:
         raise OcpiFailed(f"{url}: the link to its next page is no URL") from error
     if _origin(target) != _origin(url):
@@ -209,7 +209,7 @@ def _next(url: str, link: str) -> str | None:
     return target
 
 
-def _as_safe(target: str, known: str) -> str:
+def as_safe(target: str, known: str) -> str:
     """Return a URL that a party told us, by https where that is how we called it.
 
     Behind a proxy many do not know that they are called by https.

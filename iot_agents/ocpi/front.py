@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -97,6 +98,11 @@ class Front:
             refusal = Refusal(Status.SERVER_ERROR, str(error), http=503)
         except web.HTTPException as error:
             refusal = Refusal(Status.CLIENT_ERROR, error.reason, http=error.status)
+        except Exception:  # noqa: BLE001 - the top of a request
+            # The caller learns where to look in the log, and nothing of what is there.
+            reference = uuid.uuid4().hex[:12]
+            _log.exception("error %s: %s %s", reference, request.method, _told(request))
+            refusal = Refusal(Status.SERVER_ERROR, f"internal error {reference}", http=500)
         return await self._refuse(request, refusal)
 
     async def _refuse(self, request: web.Request, refusal: Refusal) -> web.Response:

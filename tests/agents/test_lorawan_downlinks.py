@@ -17,6 +17,7 @@ from tests.support.valves import (
     TTS_UP,
     V3_UP,
     V4,
+    Works,
     network_server,
     next_downlink,
     tts,
@@ -192,13 +193,18 @@ async def test_a_command_that_cannot_be_encoded_fails_with_the_reason(
 
 
 async def test_a_command_waits_until_the_device_was_heard_of(tmp_path: Path) -> None:
-    async with works(tmp_path) as town:
+    async with works(tmp_path, retry_first=3600.0, retry_limit=3600.0) as town:
         await town.provision()
         await town.ask_here()
+        await eventually(lambda: _says(town, "it has not sent anything yet"))
         await town.send(f"{V4}/event/up", uplink())
         topic, _ = await town.downlink()
 
     assert topic == f"{V4}/command/down"
+
+
+async def _says(town: Works, reason: str) -> bool:
+    return reason in await town.commands()
 
 
 async def test_a_command_to_a_device_that_is_never_heard_of_expires(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 from tests.support.http import serving
 from tests.support.lorawan import EUI, uplink
 from tests.support.mosquitto import free_port, needs_mosquitto
-from tests.support.valves import SERVICE, TTS_UP, V3_UP, V4, Queue, Works, tts, works
+from tests.support.valves import TTS_UP, V3_UP, V4, Queue, Works, tts, works
 
 LORIOT_UP = {"cmd": "rx", "EUI": EUI, "fcnt": 1, "port": 1, "data": "01"}
 THINGPARK_UP = {"DevEUI": EUI, "FPort": 1, "FCntUp": 1, "payload_hex": "01"}
@@ -52,7 +52,7 @@ async def test_after_a_restart_the_key_comes_with_the_next_message(tmp_path: Pat
         async with works(tmp_path) as town:
             await town.provision()
             await town.post("things-stack/up", TTS_UP, **pushes(url, "OLD"))
-        async with works(tmp_path) as town:
+        async with works(tmp_path, retry_first=3600.0, retry_limit=3600.0) as town:
             await town.ask({"open": True})
             await eventually(lambda: _waits(town, "the key comes with the device's next message"))
             next_up = {**TTS_UP, "uplink_message": {**TTS_UP["uplink_message"], "f_cnt": 2}}
@@ -64,12 +64,7 @@ async def test_after_a_restart_the_key_comes_with_the_next_message(tmp_path: Pat
 
 
 async def _waits(town: Works, reason: str) -> bool:
-    return reason in await _listed(town)
-
-
-async def _listed(town: Works) -> str:
-    async with town.http.get(f"{town.agents.url}/iot/commands", headers=SERVICE) as answer:
-        return await answer.text()
+    return reason in await town.commands()
 
 
 @pytest.mark.parametrize(
@@ -244,7 +239,7 @@ async def test_keys_are_neither_logged_nor_shown(
         await town.send(f"{V4}/event/up", uplink())
         await town.ask({"open": True})
         await eventually(lambda: _waits(town, "127.0.0.1: "))
-        listed = await _listed(town)
+        listed = await town.commands()
         await town.post("loriot", LORIOT_UP)
         entity = await town.shows("ERROR")
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 from aiohttp import ClientSession, web
 
+from iot_agents.ocpi.client import OcpiFailed, as_safe
 from iot_agents.ocpi.parties import InvalidParties, load_parties
 from iot_agents.server import OCPI, RunningAgents, serve
 from iot_agents.settings import Settings
@@ -326,6 +327,52 @@ async def test_a_registration_that_cannot_be_is_told_why(
     assert refused["status_code"] == code
     assert early["http"] == 405
     assert [answer["status_code"] for answer in bad] == [3001, 2001, 2001]
+
+
+async def test_what_nobody_foresaw_is_an_error_with_a_reference_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parties = "- {party: 'ES*MOB', registration_token: A-secret}\n"
+    (tmp_path / "ocpi-peers.new").mkdir()
+    async with (
+        ngsi_receiver() as broker,
+        ocpi_sender(tokens={"B-secret"}, objects={"locations": []}) as sender,
+        ClientSession() as http,
+        city(tmp_path, parties, broker) as agents,
+    ):
+        mine = {
+            "token": "B-secret",
+            "url": f"{sender.url}/ocpi/versions",
+            "country_code": "ES",
+            "party_id": "MOB",
+        }
+        own = f"{agents.url}/ocpi/2.2.1/credentials"
+        answer = await call(http, "POST", own, "A-secret", mine)
+
+    said, _, reference = answer["status_message"].rpartition(" ")
+    assert (answer["http"], answer["status_code"], said) == (500, 3000, "internal error")
+    assert reference in caplog.text
+    assert "ocpi-peers" in caplog.text
+    assert "-secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("told", "called"),
+    [
+        ("https://cpo.example/list?offset=2", "https://cpo.example/list?offset=2"),
+        ("http://cpo.example/list?offset=2", "https://cpo.example/list?offset=2"),
+        ("http://cpo.example:8080/list", "https://cpo.example/list"),
+        ("https://other.example/list", "https://other.example/list"),
+        ("http://other.example/list", None),
+        ("http://[half", None),
+    ],
+)
+def test_who_is_called_by_https_is_not_called_by_http(told: str, called: str | None) -> None:
+    if called is None:
+        with pytest.raises(OcpiFailed):
+            as_safe(told, "https://cpo.example/versions")
+    else:
+        assert as_safe(told, "https://cpo.example/versions") == called
 
 
 async def test_a_location_that_a_push_names_and_nobody_knows_is_fetched(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ async def take(api: Api, lines: list[Any], media_type: str = NDJSON) -> Answered
     texts = [
         line if isinstance(line, str) else msgspec.json.encode(line).decode() for line in lines
     ]
-    raw = "".join(text + "\n" for text in texts).encode()
+    raw = "".join(text + "\n" for text in texts).encode(errors="surrogateescape")
     return await api("POST", PATH, raw=raw, headers={"Content-Type": media_type})
 
 
@@ -105,14 +105,37 @@ async def test_a_line_of_csv_that_is_wrong_is_named(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bad", "behind", "told"),
+    [
+        (b"\xff", 1, "can't decode"),
+        (b'"' + b"x" * 2_000_000, 0, "too long; nothing behind it was read"),
+    ],
+    ids=["no text", "too long"],
+)
+async def test_what_stands_before_a_line_that_cannot_be_read_is_taken(
+    api: Api, bad: bytes, behind: int, told: str
+) -> None:
+    lines = [msgspec.json.encode(row(minute, minute)) for minute in range(5)]
+    body = b"\n".join([*lines[:4], bad, lines[4]])
+
+    answer = await api("POST", PATH, raw=body, headers={"Content-Type": NDJSON})
+
+    assert (answer.status, answer.body["imported"]) == (207, 4 + behind)
+    [error] = answer.body["errors"]
+    assert error["line"] == 5
+    assert told in error["detail"]
+
+
+@pytest.mark.parametrize(
     ("lines", "media_type", "status", "named"),
     [
         (["entityId,value"], CSV, 400, "entityType, attribute, observedAt"),
         ([HEADER + ",value"], CSV, 400, "once"),
         ([], CSV, 400, "columns"),
-        (["x" * 2_000_000], NDJSON, 400, "line 1"),
+        (["x" * 2_000_000], CSV, 400, "too long"),
+        (["\udcff"], CSV, 400, "utf-8"),
     ],
-    ids=["no columns", "a column twice", "nothing", "too long a line"],
+    ids=["no columns", "a column twice", "nothing", "too long a header", "no text"],
 )
 async def test_a_file_that_is_wrong_is_refused(
     api: Api, lines: list[Any], media_type: str, status: int, named: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -107,6 +108,47 @@ async def test_a_restart_neither_doubles_nor_forgets_a_moment(tmp_path: Path) ->
 
     assert at_once == 1
     assert later == 2
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_p27_a_clock_that_is_set_back_silences_nobody(
+    tmp_path: Path,
+    restarts: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    counts = []
+    async with AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(opened(tmp_path))
+        _, clock = await subscribed(broker)
+        await broker.drive(1, 30)
+        made = scheduler(broker, clock)
+        clock.pass_seconds(3600)
+        await made.make_due()
+        counts.append(await broker.waiting())
+        clock.pass_seconds(-3570)
+        if restarts:
+            await stack.aclose()
+            broker = await stack.enter_async_context(opened(tmp_path))
+            made = scheduler(broker, clock)
+        for _ in range(3):
+            await made.make_due()
+            counts.append(await broker.waiting())
+            clock.pass_seconds(10)
+
+    assert counts == [1, 1, 2, 3]
+
+
+async def test_p27_a_clock_that_is_set_forward_tells_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as broker:
+        _, clock = await subscribed(broker)
+        await broker.drive(1, 30)
+        made = scheduler(broker, clock)
+        clock.pass_seconds(3605)
+        await made.make_due()
+        once = await broker.waiting()
+        clock.pass_seconds(5)
+        await made.make_due()
+
+        assert (once, await broker.waiting()) == (1, 2)
 
 
 async def test_a_paused_subscription_is_told_at_its_next_moment_after_the_pause(

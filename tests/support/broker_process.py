@@ -7,41 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from broker.server import serve
 from broker.settings import Settings
+from tests.support.child_process import ChildProcess, child_process
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerProcess:
-    """A running process and the root of its API."""
-
-    url: str
-    process: asyncio.subprocess.Process
-
-    async def kill(self) -> None:
-        """End it with SIGKILL."""
-        self.process.kill()
-        await self.process.wait()
-
-
-@asynccontextmanager
-async def broker_process(data_dir: Path) -> AsyncIterator[BrokerProcess]:
-    """Start a broker; what still runs at the end of the block is killed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, str(data_dir), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    started = BrokerProcess((await process.stdout.readline()).decode().strip(), process)
-    try:
-        yield started
-    finally:
-        if process.returncode is None:
-            await started.kill()
+def broker_process(data_dir: Path) -> AbstractAsyncContextManager[ChildProcess]:
+    """Start a broker; it is killed at the end of the block."""
+    return child_process(__name__, str(data_dir))
 
 
 async def _run(data_dir: Path) -> None:

@@ -8,43 +8,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from subscribers.server import serve
 from subscribers.settings import Settings
+from tests.support.child_process import ChildProcess, child_process
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriberProcess:
-    """A running process and where it listens."""
-
-    url: str
-    process: asyncio.subprocess.Process
-
-    async def kill(self) -> None:
-        """End it with SIGKILL."""
-        self.process.kill()
-        await self.process.wait()
-
-
-@asynccontextmanager
-async def subscriber_process(data_dir: Path, **settings: Any) -> AsyncIterator[SubscriberProcess]:
+def subscriber_process(
+    data_dir: Path, **settings: Any
+) -> AbstractAsyncContextManager[ChildProcess]:
     """Start subscribers of all roles; they are killed at the end of the block."""
-    chosen = json.dumps({"data_dir": str(data_dir), **settings})
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, chosen, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    started = SubscriberProcess((await process.stdout.readline()).decode().strip(), process)
-    try:
-        yield started
-    finally:
-        if process.returncode is None:
-            await started.kill()
+    return child_process(__name__, json.dumps({"data_dir": str(data_dir), **settings}))
 
 
 async def _run(settings: Settings) -> None:

@@ -130,6 +130,11 @@ class Works:
             content = await answer.read()
             return json.loads(content) if content else None
 
+    async def commands(self) -> str:
+        """Return what the agent says of commands, as text."""
+        async with self.http.get(f"{self.agents.url}/iot/commands", headers=SERVICE) as answer:
+            return await answer.text()
+
     async def send(self, topic: str, message: Any) -> None:
         """Publish as the network server does, until the agent has it."""
         before = self.agents.metrics()["acknowledged"]
@@ -185,6 +190,7 @@ async def works_at(
         Client.connect(broker.url, tenant="city") as client,
     ):
         given: dict[str, Any] = {
+            "retry_first": 0.05,
             "mqtt_url": server.url,
             "lorawan_topics": ("application/+/device/+/event/+", "things-stack=v3/+/devices/+/#"),
         }
@@ -194,7 +200,6 @@ async def works_at(
             broker_url=broker.url,
             lorawan_http_token=HTTP_TOKEN,
             codecs=(codecs_in(directory),),
-            retry_first=0.05,
             egress_allow_private=True,
             **{**given, **settings},
         )

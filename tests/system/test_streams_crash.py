@@ -11,7 +11,8 @@ from aiohttp import ClientError, ClientSession
 
 from broker.client import BrokerUnreachable, Client
 from tests.support.api import ROOT
-from tests.support.broker_process import BrokerProcess, broker_process
+from tests.support.broker_process import broker_process
+from tests.support.child_process import ChildProcess
 from tests.support.sse import EventStream, stream
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
@@ -51,7 +52,7 @@ class Watcher:
             self.values.append(event.data["data"][0]["speed"]["value"])
 
 
-async def write(broker: BrokerProcess, client: Client, begin: int, count: int) -> int:
+async def write(broker: ChildProcess, client: Client, begin: int, count: int) -> int:
     """Write rising values, kill the broker after some were acknowledged, and return the next."""
     for value in range(begin, begin + count):
         speed = {"type": "Property", "value": value}

@@ -197,6 +197,16 @@ class Desk:
             return ()
         return await self._changed(partial(reports.reported, report=report, now=self._now()))
 
+    async def hurry(self, address: str) -> None:
+        """Try commands for a device again at once: its network can reach it, as it told.
+
+        Raises:
+            sqlite3.Error: it could not be written.
+        """
+        job = partial(reports.hurried, address=address)
+        if await self._spool.database.submit(job):
+            self._wake.set()
+
     async def _changed(self, job: Callable[[sqlite3.Connection], tuple[T, Sequence[Entry]]]) -> T:
         """Change the states of commands, for which another one may have been waiting."""
         result = await self._spool.change(job)

@@ -22,7 +22,8 @@ import msgspec
 from aiohttp import web
 
 from broker.core.errors import BadRequestData
-from broker.core.identifiers import check_tenant
+from broker.core.identifiers import NGSI_LD_NULL, check_tenant
+from broker.core.vocabulary import VALUE_KINDS
 from iot_agents.common.commands.desk import Asked, Desk, TooManyCommands
 from iot_agents.common.commands.model import State
 from iot_agents.common.commands.provisioned import UNASKED
@@ -31,9 +32,7 @@ from iot_agents.common.spool import SpoolFull
 
 NOTIFY: Final = "/commands/{agent}/notify"
 _RETRY_AFTER: Final = {"Retry-After": "5"}
-_SAID: Final = ("value", "object", "json", "vocab", "languageMap", "valueList", "objectList")
 _ABOUT: Final = ("id", "type", "@context", "scope", "createdAt", "modifiedAt")
-_NULL: Final = "urn:ngsi-ld:null"
 _MAX_ENTITIES: Final = 10_000
 _MAX_LISTED: Final = 1000
 
@@ -250,11 +249,11 @@ def _values(attribute: Any) -> list[Any]:
     if isinstance(attribute, list):
         return [value for instance in attribute for value in _values(instance)]
     if isinstance(attribute, dict):
-        member = next((each for each in _SAID if each in attribute), None)
+        member = next((each for each in VALUE_KINDS if each in attribute), None)
         value = attribute[member] if member else attribute
     else:
         value = attribute
-    return [] if value in (UNASKED, _NULL) else [value]
+    return [] if value in (UNASKED, NGSI_LD_NULL) else [value]
 
 
 def _moment(text: Any) -> datetime | None:
