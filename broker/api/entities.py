@@ -10,9 +10,10 @@ from broker.api import answers, asking, media, parameters
 from broker.api.answers import no_content
 from broker.api.entity_answers import answer_entity, answer_query
 from broker.api.request import Request
-from broker.api.routes import Route
+from broker.api.routes import Handler, Route
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.fragments import Applied
+from broker.core.identifiers import check_name
 from broker.core.ld_context import LdContext
 from broker.core.timestamps import check_timestamp
 from broker.operations import entities as operations
@@ -50,20 +51,41 @@ async def query_entities(request: Request) -> web.StreamResponse:
     return await answer_query(request, ld_context, asking.query(request, ld_context))
 
 
+def _entity_first(handle: Handler) -> Handler:
+    """Tell of an entity that is not there before what is wrong with the body.
+
+    So the clauses order it (5.6.2.4, 5.6.3.4, 5.6.17.4, 5.6.18.4, 5.6.19.4; 5.6.4.4 does not).
+    """
+
+    async def handle_for_known(request: Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except (BadRequestData, InvalidRequest):
+            if request.body_read:
+                entity_id = request.uri("entityId")
+                await queries.retrieve_entity(request.broker, request.tenant, entity_id)
+            raise
+
+    return handle_for_known
+
+
 async def merge_entity(request: Request) -> web.Response:
     """PATCH /entities/{entityId}."""
     entity_id = request.uri("entityId")
-    document, ld_context = await request.document()
     observed_at = request.params.get("observedAt")
+    if observed_at is not None:
+        check_timestamp(observed_at, "observedAt")
+    simplified = parameters.simplified(request)
+    document, ld_context = await request.document()
     await operations.merge_entity(
         request.broker,
         request.tenant,
         entity_id,
         document,
         ld_context,
-        observed_at=None if observed_at is None else check_timestamp(observed_at, "observedAt"),
+        observed_at=observed_at,
         lang=request.params.get("lang"),
-        simplified=parameters.simplified(request),
+        simplified=simplified,
         narrowing=parameters.narrowing(request, ld_context),
     )
     return no_content()
@@ -157,6 +179,8 @@ async def replace_attrs(request: Request) -> web.Response:
 
 async def _write_attribute(request: Request, operation: operations.WriteAttribute) -> web.Response:
     entity_id = request.uri("entityId")
+    if check_name(request.path("attrId"), "attrId") == "scope":
+        raise BadRequestData("attrId: scope is not changed as an attribute")
     document, ld_context = await _attribute_document(request)
     await operation(
         request.broker,
@@ -217,17 +241,23 @@ ROUTES = (
     Route(
         "PATCH",
         _ENTITY,
-        merge_entity,
+        _entity_first(merge_entity),
         "mergeEntity",
         _WRITE | {"options", "format", "observedAt", "lang", "keepNewer"},
         slash=False,
     ),
-    Route("PUT", _ENTITY, replace_entity, "replaceEntity", _WRITE, slash=False),
+    Route("PUT", _ENTITY, _entity_first(replace_entity), "replaceEntity", _WRITE, slash=False),
     Route("DELETE", _ENTITY, delete_entity, "deleteEntity", _WRITE, slash=False),
-    Route("POST", _ATTRS, append_attrs, "appendAttrs", _WRITE | {"options", "keepNewer"}),
-    Route("PATCH", _ATTRS, update_entity, "updateEntity", _WRITE | {"keepNewer"}),
+    Route(
+        "POST",
+        _ATTRS,
+        _entity_first(append_attrs),
+        "appendAttrs",
+        _WRITE | {"options", "keepNewer"},
+    ),
+    Route("PATCH", _ATTRS, _entity_first(update_entity), "updateEntity", _WRITE | {"keepNewer"}),
     Route("PATCH", _ATTR, update_attrs, "updateAttrs", _WRITE, slash=False),
-    Route("PUT", _ATTR, replace_attrs, "replaceAttrs", _WRITE, slash=False),
+    Route("PUT", _ATTR, _entity_first(replace_attrs), "replaceAttrs", _WRITE, slash=False),
     Route(
         "DELETE",
         _ATTR,

@@ -29,9 +29,19 @@ class Request:
         params: the query parameters by name, decoded; only those the operation takes.
         accept: the media type of the answer.
         version: the version of the standard that the client prefers (clause 4.3.6.8).
+        body_read: whether the body has been asked for.
     """
 
-    __slots__ = ("accept", "broker", "content_type", "params", "raw", "tenant", "version")
+    __slots__ = (
+        "accept",
+        "body_read",
+        "broker",
+        "content_type",
+        "params",
+        "raw",
+        "tenant",
+        "version",
+    )
 
     def __init__(
         self,
@@ -49,6 +59,7 @@ class Request:
             InvalidRequest: a parameter is unknown, given twice, or not text.
         """
         self.raw = raw
+        self.body_read = False
         self.broker: Broker = raw.app[BROKER]
         headers = raw.headers
         self.content_type = ""
@@ -99,6 +110,7 @@ class Request:
             InvalidRequest: it is not JSON (clause 5.5.4), or not packed as it says.
             Refused: 413, it is larger than is taken here.
         """
+        self.body_read = True
         try:
             content = await self.raw.read()
         except web.RequestPayloadError as error:

@@ -152,7 +152,14 @@ def process(parts: Sequence[Mapping[str, Any]], active: Any = None) -> Any:
         raise BadRequestData(
             f"@context: {error.code or 'not valid JSON-LD'}" + (f" ({where})" if where else "")
         ) from error
-    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         # pyld takes some malformed definitions for granted and trips over them.
         raise BadRequestData("@context: not valid JSON-LD") from error
 

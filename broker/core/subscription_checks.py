@@ -183,15 +183,15 @@ def _check_endpoint_uri(uri: str, path: str) -> None:
     check_uri(uri, path)
     try:
         parts = urlsplit(uri)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError as error:
         raise BadRequestData(f"{path}: {uri!r:.120} is no URL: {error}") from error
     if parts.scheme in _KNOWN_SCHEMES:
         raise OperationNotSupported(f"{path}: endpoints over {parts.scheme} are not offered yet")
     if parts.scheme not in (*_HTTP_SCHEMES, *MQTT_SCHEMES, KAFKA):
         raise BadRequestData(f"{path}: expected an http(s), mqtt(s) or kafka URL, got {uri!r:.120}")
-    if not host:
-        raise BadRequestData(f"{path}: {uri!r:.120} names no host")
+    if not host or port == 0:
+        raise BadRequestData(f"{path}: {uri!r:.120} names no {'port' if host else 'host'}")
     if parts.scheme in MQTT_SCHEMES:
         check_topic(parts, path)
     elif parts.scheme == KAFKA:

@@ -69,6 +69,36 @@ async def test_a_simplified_merge_takes_an_object_for_a_value(api: Api) -> None:
     assert served.body["level"] == {"source": 7}
 
 
+WRONG = {"level": {"type": "Nonsense"}}
+WRONG_LEVEL = {"type": "Nonsense"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "of_unknown"),
+    [
+        ("PATCH", "", WRONG, 404),
+        ("PUT", "", {"type": "Sensor", **WRONG}, 404),
+        ("POST", "/attrs", WRONG, 404),
+        ("PATCH", "/attrs", WRONG, 404),
+        ("PUT", "/attrs/level", WRONG_LEVEL, 404),
+        ("PATCH", "/attrs/level", WRONG_LEVEL, 400),
+        ("PUT", "/attrs/scope", {"value": "/a"}, 400),
+        ("PUT", "/attrs/no-name", {"value": 1}, 400),
+        ("POST", "/attrs?options=nonsense", {"level": 1}, 400),
+        ("PATCH", "?observedAt=now", {"level": 1}, 400),
+    ],
+)
+async def test_an_entity_that_is_missing_is_told_before_what_is_wrong_with_the_body(
+    api: Api, method: str, path: str, body: Any, of_unknown: int
+) -> None:
+    await api.create(entity(level=1))
+
+    unknown = await api(method, f"/entities/urn:ngsi-ld:Sensor:9{path}", body)
+    known = await api(method, f"/entities/{ID}{path}", body)
+
+    assert (unknown.status, known.status) == (of_unknown, 400)
+
+
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 async def test_a_bare_geometry_is_the_fragment_of_a_geo_property(api: Api, method: str) -> None:
     await api.create(entity(area={"type": "Point", "coordinates": [1, 2]}))

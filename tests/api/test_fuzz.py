@@ -53,7 +53,7 @@ VALUES = st.recursive(
     ),
     max_leaves=25,
 )
-LETTERS = string.ascii_letters + string.digits + ";|()<>=!~.,[]{}\"'^$*+-: "
+LETTERS = string.ascii_letters + string.digits + ";|()<>=!~.,[]{}\"'^$*+-: &#%\r\n\0\u00e9\u202e"
 QUERY_TEXT = st.text(st.sampled_from(LETTERS), max_size=40)
 ENDPOINTS = st.sampled_from(
     [

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from broker.core.errors import NgsiLdError, Overloaded, unforeseen
@@ -30,6 +31,11 @@ _MAX_JOBS_PER_COMMIT = 512
 _CACHE_KIB = 32_768
 _WAL_PAGES = 4000
 """Pages after which the log is written back (16 MiB): what changes often, less often."""
+
+
+# They need none, but without an adapter sqlite3 looks for one at length, for each parameter.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(NoneType, lambda none: none)
 
 
 class Transaction(Protocol):

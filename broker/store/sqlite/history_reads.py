@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from broker.core.evolution import Evolution
 from broker.core.identifiers import DEFAULT_INSTANCE, Iri
-from broker.store.sqlite.history import SCOPE, numbers_of, read_instance, read_value
+from broker.store.sqlite.history import SCOPE, TYPE, numbers_of, read_instance, read_value
 from broker.store.sqlite.history_aggregates import Aggregates
 from broker.store.sqlite.history_names import Names, Past
 from broker.store.sqlite.history_window import Row, Window, series_of_entity
@@ -134,7 +134,10 @@ class Answer:
     def _evolutions(self) -> list[Evolution]:
         self._found.sort(key=lambda found: (found.time, found.row[1]))
         scope = self._names.number(SCOPE)
-        evolutions = [self._frame(past) for past in self._entities]
+        evolutions = [
+            self._frame(past, series)
+            for past, series in zip(self._entities, self._seen, strict=True)
+        ]
         for _, place, number, row in self._found:
             evolution = evolutions[place]
             instance = read_instance(self._entities[place].seq, number, row)
@@ -160,10 +163,13 @@ class Answer:
                     beyond[attribute] = read_value(content)[0]
         return beyond
 
-    def _frame(self, past: Past) -> Evolution:
+    def _frame(self, past: Past, series: Sequence[int]) -> Evolution:
+        types = past.types
+        if self._names.own_series(TYPE) in series:
+            types = self._names.all_types(past)
         evolution: dict[str, Any] = {
             "id": past.id,
-            "type": list(self._names.all_types(past)),
+            "type": list(types),
             "createdAt": past.created,
             "modifiedAt": past.modified or past.deleted or past.created,
             "attributes": {},
@@ -174,7 +180,7 @@ class Answer:
 
     def _aggregated(self, past: Past) -> Evolution:
         series = series_of_entity(self._connection, past.seq)
-        evolution = self._frame(past)
+        evolution = self._frame(past, series)
         aggregates = Aggregates(self._connection, self._window, self._selection.window)
         for number, attribute, dataset in self._wanted(series):
             found = aggregates.of(past.seq, number, attribute)

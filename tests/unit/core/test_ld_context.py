@@ -367,6 +367,7 @@ def test_what_is_no_context_value_is_bad(source: Any) -> None:
         {"a": {"@nest": ""}},
         {"a": "x" * 3000},
         {"@vocab": "https://example.org/" + "x" * 3000},
+        {"speed": {"type": 10**400}},
     ],
     ids=str,
 )

@@ -228,6 +228,7 @@ def test_a_stored_subscription_comes_back_as_it_was() -> None:
         (endpoint(uri="ftp://receiver.example/"), "notification.endpoint.uri"),
         (endpoint(uri="http:///notify"), "notification.endpoint.uri"),
         (endpoint(uri="http://receiver.example:port/"), "notification.endpoint.uri"),
+        (endpoint(uri="http://receiver.example:0/"), "notification.endpoint.uri"),
         (endpoint(uri="http://me:secret@receiver.example/"), "notification.endpoint.uri"),
         (endpoint(accept="text/html"), "notification.endpoint.accept"),
         (endpoint(timeout=0), "notification.endpoint.timeout"),
