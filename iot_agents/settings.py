@@ -138,6 +138,12 @@ class Settings:
     import_max_body: int = field(
         default=33_554_432, metadata=_doc("Largest CSV file of devices taken, in bytes.")
     )
+    autoprovision_limit: int = field(
+        default=10_000,
+        metadata=_doc(
+            "Devices a service group may have and still take in unknown ones; 0 takes in none."
+        ),
+    )
     relax_template_validation: bool = field(
         default=False,
         metadata=_doc("Whether any character may stand in an `object_id`, as OPC UA needs it."),
