@@ -1,7 +1,6 @@
 """Print what each shape of request reaches, beside what it is to reach (design numbers).
 
-Usage: `python -m bench [--entities N] [--seconds S] [ROW …]`. Ratios are of bare aiohttp on the
-same core in the same run; absolute rates vary with the machine.
+Ratios are of bare aiohttp on the same core in the same run; absolute rates vary with the machine.
 """
 
 from __future__ import annotations
@@ -459,16 +458,23 @@ def _ceiling(workdir: Path, body: bytes) -> Iterator[tuple[str, int]]:
         yield url, ceiling.pid
 
 
+def _arguments() -> argparse.Namespace:
+    words = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__, formatter_class=words)
+    known = ", ".join(ROWS)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"some of {known}; none is all")
+    parser.add_argument("--entities", type=int, default=100_000, help="that are queried")
+    parser.add_argument("--instances", type=int, default=200_000, help="in the history")
+    parser.add_argument("--seconds", type=int, default=5, help="that a shape is measured for")
+    chosen = parser.parse_args()
+    if unknown := [row for row in chosen.rows if row not in ROWS]:
+        parser.error(f"there is no row {unknown[0]!r}; there are {known}")
+    return chosen
+
+
 def main() -> None:
     """Run the rows and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], metavar="ROW")
-    parser.add_argument("--entities", type=int, default=100_000)
-    parser.add_argument(
-        "--instances", type=int, default=200_000, help="instances of the history (10,000,000)"
-    )
-    parser.add_argument("--seconds", type=int, default=5)
-    chosen = parser.parse_args()
+    chosen = _arguments()
     os.sched_setaffinity(0, {LOAD_CORE})  # the broker has its core for itself
     port = free_port()
     url = f"http://127.0.0.1:{port}"
