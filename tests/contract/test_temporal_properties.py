@@ -100,6 +100,17 @@ def test_aggregates_agree_with_their_recomputation(
             assert one.values[method] == pytest.approx(other.values[method], rel=1e-9, abs=close)
 
 
+def test_a_spread_is_not_lost_beside_a_large_value_in_another_period() -> None:
+    week = Duration(0, 7 * 1440 * MINUTE)
+    points = [(0, 0), (1, 1), (-10_080, 1e9)]
+    query = TemporalQuery(is_strict=True, aggregation=Aggregation(("stddev",), week))
+
+    assert [one.values for one in asyncio.run(buckets_of(points, query))] == [
+        {"stddev": 0.0},
+        {"stddev": 0.5},
+    ]
+
+
 @pytest.mark.parametrize("text", ["2024-01-31T10:00:00Z", "2024-02-29T00:00:00Z"])
 def test_months_are_those_of_the_calendar(text: str) -> None:
     first = (moments.instant(text) - at(0)) // MINUTE

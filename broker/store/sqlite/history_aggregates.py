@@ -1,6 +1,6 @@
 """Aggregate a series inside SQLite where it is all numbers, and in Python where it is not.
 
-Variances are computed from differences to the first number of the series, so that a small spread
+Variances are computed from differences to the first number of the period, so that a small spread
 around a large value is not lost.
 """
 
@@ -32,8 +32,8 @@ _COLUMNS: Final = {
     "max": ("max(value)",),
     "sumsq": ("sum(value * value)",),
     "stddev": (
-        "total(value - :origin)",
-        "total((value - :origin) * 1.0 * (value - :origin))",
+        "total(value - origin)",
+        "total((value - origin) * 1.0 * (value - origin))",
     ),
 }
 
@@ -62,7 +62,8 @@ class Aggregates:
             f"entity = :entity AND series = :series AND {window.key} >= :start"
             f" AND {window.key} < :end AND"
         )
-        self._source = f"FROM history WHERE {named} {window.there}"
+        self._where = f"WHERE {named} {window.there}"
+        self._source = f"FROM history {self._where}"
 
     def of(self, entity: int, series: int, name: Iri) -> Found | None:
         """Aggregate a series; None: it has nothing in the window.
@@ -80,7 +81,7 @@ class Aggregates:
             return None
         start, value = first
         if value.__class__ in (int, float):
-            found = self._in_sqlite(params, start, value)
+            found = self._in_sqlite(params, start)
             if found is not None:
                 return "Property", found
         return self._in_python(name, params)
@@ -93,13 +94,12 @@ class Aggregates:
             )
         return {"entity": entity, "series": series, "start": start, "end": self._window.end}
 
-    def _in_sqlite(self, params: dict[str, Any], first: int, origin: float) -> list[Bucket] | None:
+    def _in_sqlite(self, params: dict[str, Any], first: int) -> list[Bucket] | None:
         """Aggregate numbers; None: they are not all numbers, or not in the range of SQLite's."""
         key = self._window.key
         (last,) = self._connection.execute(
             f"SELECT {key} {self._source} ORDER BY {key} DESC LIMIT 1", params
         ).fetchone()
-        params = params | {"origin": origin}
         try:
             if self._aggregation.period is None:
                 rows = self._grouped(params, "0")
@@ -137,11 +137,20 @@ class Aggregates:
 
     def _grouped(self, params: dict[str, Any], group: str) -> list[Sequence[Any]]:
         columns = "".join(f", {column}" for column in self._columns)
-        sql = (
+        select = (
             f"SELECT {group} AS bucket, total(typeof(value) NOT IN ('integer', 'real')),"
-            f" count(*){columns} {self._source} GROUP BY bucket ORDER BY bucket"
+            f" count(*){columns}"
         )
-        return self._connection.execute(sql, params).fetchall()
+        if "stddev" not in self._aggregation.methods:
+            sql = f"{select} {self._source}"
+        else:
+            # Beside min(), SQLite takes the other columns from the row that has the minimum.
+            sql = (
+                f"WITH origins AS MATERIALIZED (SELECT {group} AS place, min({self._window.key}),"
+                f" value AS origin {self._source} GROUP BY place)"
+                f" {select} FROM history JOIN origins ON place = {group} {self._where}"
+            )
+        return self._connection.execute(f"{sql} GROUP BY bucket ORDER BY bucket", params).fetchall()
 
     def _bucket(self, edges: tuple[int, int], row: Sequence[Any]) -> Bucket:
         count = row[2]
