@@ -23,6 +23,7 @@ _BAD = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 _PERCENTILE = re.compile(r"^\s+(50|95|99)(?:\.000)?%\s+([\d.]+)(us|ms|s)", re.MULTILINE)
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _READY_SECONDS = 30
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +126,9 @@ def resident_mib(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def processor(pid: int) -> float:
+    """Return the seconds of processor time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -8,7 +8,6 @@ writes MQTT 3.1.1 by itself, so that it costs next to nothing beside what is mea
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
 import sys
@@ -24,14 +23,13 @@ from typing import Final
 import msgspec
 from aiohttp import ClientSession, web
 
-from bench.load import LOAD_CORE, free_port, process, resident_mib
+from bench.load import LOAD_CORE, free_port, process, processor, resident_mib
 
 _DEVICES = 1000
 _PAGE = 100
 _DRAIN_SECONDS = 60
 _UNANSWERED = 2000
 _BACKLOG = 2000
-_TICKS = os.sysconf("SC_CLK_TCK")
 _HEADERS = {"fiware-service": "bench", "fiware-servicepath": "/"}
 _TENANT = {"NGSILD-Tenant": "bench"}
 _MOSQUITTO = """\
@@ -107,7 +105,7 @@ def agent_beside(role: str, broker_url: str, broker_pid: int, workdir: Path) -> 
 async def throughput(agent: Agent, count: int) -> Throughput:
     """Send measures, with a bounded number of them on their way."""
     before = await _counters(agent.url)
-    used = _processor(agent.pid), _processor(agent.broker_pid)
+    used = processor(agent.pid), processor(agent.broker_pid)
     delivered = before["delivered"]
     started = time.perf_counter()
     async with _publisher(agent) as publish, asyncio.TaskGroup() as tasks:
@@ -119,7 +117,7 @@ async def throughput(agent: Agent, count: int) -> Throughput:
     took = time.perf_counter() - started
     delivered = (await _counters(agent.url))["delivered"] - delivered
     lost = count - int(delivered) + await _stale(agent, count)
-    costs = (_processor(agent.pid) - used[0], _processor(agent.broker_pid) - used[1])
+    costs = (processor(agent.pid) - used[0], processor(agent.broker_pid) - used[1])
     return Throughput(
         rate=count / took,
         lost=lost,
@@ -335,9 +333,3 @@ async def _subscribe(session: ClientSession, url: str, endpoint: str) -> str:
     async with session.post(path, data=msgspec.json.encode(subscription)) as response:
         response.raise_for_status()
         return response.headers["Location"]
-
-
-def _processor(pid: int) -> float:
-    """Return the seconds of processor time a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS

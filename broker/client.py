@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
@@ -48,6 +49,12 @@ class BrokerRefused(Exception):
 
 class BrokerUnreachable(Exception):
     """No answer came: connection refused, reset, or too late."""
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL as it may be shown: without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def wait_after(error: Exception, failures: int, backoff: Backoff) -> float:
@@ -96,6 +103,7 @@ class Client:
         """
         self._session = session
         self._base = url.rstrip("/") + "/ngsi-ld/v1"
+        self._shown = without_credentials(self._base)
         self._timeout = ClientTimeout(total=timeout)
         self._headers: dict[str, str] = {"Accept": "application/json"}
         if tenant:
@@ -265,7 +273,7 @@ class Client:
                 return _decoded(response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise BrokerUnreachable(
-                f"{method} {self._base}{path}: {str(error) or type(error).__name__}"
+                f"{method} {self._shown}{path}: {str(error) or type(error).__name__}"
             ) from error
 
     async def lines(self, path: str, media_type: str) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from broker.client import without_credentials
 from broker.server import serve as serve_broker
 from broker.settings import Settings as BrokerSettings
 from iot_agents.server import serve as serve_agents
@@ -60,7 +61,7 @@ async def until_stopped(settings: Settings, roles: Collection[str]) -> int:
 
 
 def addresses(running: Running) -> Mapping[str, str]:
-    """Return what was started with its URL, in words."""
+    """Return what was started with its URL, in words; users and passwords are left out."""
     named = {
         "NGSI-LD broker": running.broker,
         "agents (provisioning, OCPI)": running.agents,
@@ -68,7 +69,7 @@ def addresses(running: Running) -> Mapping[str, str]:
         "JSON and UltraLight over HTTP": running.measures,
         "rules and KPIs": running.subscribers,
     }
-    return {name: url for name, url in named.items() if url}
+    return {name: without_credentials(url) for name, url in named.items() if url}
 
 
 @contextmanager

@@ -163,7 +163,8 @@ class _Check:
         schema = self._whole if whole else self._partial
         if not schema.is_valid(simplified):
             for error in schema.iter_errors(simplified):
-                problems.extend(_problems(error))
+                if not _is_there(error, entity):
+                    problems.extend(_problems(error))
         return tuple(problems)
 
     def _simplified(self, entity: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -190,6 +191,12 @@ class _Check:
     def _unknown(self, name: str, value: Any) -> Problem:
         near = self._catalogue.nearest_attribute(self._model.name, name)
         return Problem(name, f"an attribute of {self._model.name}{near}", value, breaks=False)
+
+
+def _is_there(error: jsonschema_rs.ValidationError, entity: Mapping[str, Any]) -> bool:
+    """Tell whether an attribute is only missing since its value is not checked."""
+    kind: Any = error.kind
+    return kind.name == "required" and not error.instance_path and kind.property in entity
 
 
 def _value(attribute: Any, member: str) -> Any:

@@ -43,7 +43,8 @@ def no_content() -> web.Response:
 
 def plain(body: Any, status: int = 200) -> web.Response:
     """Answer a document that has no @context, such as a batch result."""
-    return web.Response(status=status, body=_encode(body), headers={"Content-Type": media.JSON})
+    headers = {"Content-Type": media.JSON, "Vary": VARY}
+    return web.Response(status=status, body=_encode(body), headers=headers)
 
 
 def document(

@@ -37,7 +37,8 @@ async def retrieve_context(request: Request) -> web.Response:
             operations.describe_context(request.broker, request.tenant, identifier)
         )
     body = operations.retrieve_context(request.broker, request.tenant, identifier)
-    return web.Response(body=body, headers={"Content-Type": request.accept})
+    headers = {"Content-Type": request.accept, "Vary": answers.VARY}
+    return web.Response(body=body, headers=headers)
 
 
 async def delete_context(request: Request) -> web.Response:

@@ -16,7 +16,7 @@ from aiohttp import ClientError, ClientSession
 
 from broker.core.timestamps import format_timestamp
 from tests.support.agent_process import AgentProcess, agent_process
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.mosquitto import free_port, mosquitto, needs_mosquitto
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
 
@@ -56,7 +56,7 @@ async def connected(url: str) -> AsyncIterator[aiomqtt.Client]:
     address = urlsplit(url)
     assert address.hostname is not None
     assert address.port is not None
-    async with aiomqtt.Client(address.hostname, address.port, timeout=5) as client:
+    async with aiomqtt.Client(address.hostname, address.port, timeout=PATIENCE) as client:
         client.pending_calls_threshold = 10_000
         yield client
 
@@ -242,8 +242,4 @@ async def test_what_mosquitto_holds_arrives_after_a_kill_of_the_agent(tmp_path: 
 
 async def subscribed(agent: AgentProcess) -> None:
     """Wait until the agent says that it is ready."""
-    async with asyncio.timeout(PATIENCE), ClientSession() as http:
-        while True:
-            async with http.get(agent.url + "/ready") as answer:
-                if answer.ok:
-                    return
+    await eventually(agent.is_ready)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from aiohttp import web
 
 from tests.support.devices import Field
 from tests.support.devices import field as field_of
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import eventually
 from tests.support.mosquitto import free_port, mosquitto, needs_mosquitto
 from tests.support.serve import running_broker
 from tests.support.shared import needs_shared
@@ -136,7 +135,7 @@ async def test_commands_wait_for_a_server_that_is_away(tmp_path: Path) -> None:
     ):
         await provision(town, device={})
         await server.stop()
-        await town.until_unready()
+        await eventually(town.is_unready)
         await patch(town, "reset", "now")
         await town.shows(ENTITY, "reset_status", "PENDING")
         await server.start()
@@ -244,9 +243,11 @@ async def test_a_device_that_polls_fetches_its_commands_once(
 
 
 async def _held(town: Field, count: int) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while (await town.north("GET", "/iot/commands?state=held"))["count"] < count:
-            pass
+    async def are_held() -> bool:
+        found = await town.north("GET", "/iot/commands?state=held")
+        return bool(found["count"] >= count)
+
+    await eventually(are_held)
 
 
 async def test_results_come_by_http_too(tmp_path: Path) -> None:
@@ -390,9 +391,11 @@ async def test_what_is_no_longer_provisioned_is_no_longer_subscribed_to(tmp_path
         before = await _watched(town)
         query = "?resource=/iot/json&apikey=parkkey"
         await town.north("DELETE", f"/iot/groups{query}", status=204)
-        async with asyncio.timeout(PATIENCE):
-            while await _watched(town):
-                pass
+
+        async def nothing_is_watched() -> bool:
+            return not await _watched(town)
+
+        await eventually(nothing_is_watched)
 
     assert before == {"reset", "light"}
 
@@ -402,9 +405,11 @@ async def test_subscriptions_the_broker_lost_are_made_again(tmp_path: Path) -> N
         await provision(town, device={})
         for found in await town.broker.request("GET", "/subscriptions"):
             await town.broker.delete_subscription(found["id"])
-        async with asyncio.timeout(PATIENCE):
-            while await _watched(town) != {"reset", "light"}:
-                pass
+
+        async def all_is_watched() -> bool:
+            return await _watched(town) == {"reset", "light"}
+
+        await eventually(all_is_watched)
 
 
 async def _watched(town: Field) -> set[str]:
@@ -417,9 +422,9 @@ async def test_an_agent_without_a_broker_provisions_and_says_what_is_missing(
 ) -> None:
     async with field_of(tmp_path, f"http://127.0.0.1:{free_port()}") as town:
         await provision(town, device={})
-        async with asyncio.timeout(PATIENCE):
-            while not any(
-                note.startswith("commands of the mqtt agent")
-                for note in (await town.north("GET", "/ready"))["notes"]
-            ):
-                pass
+
+        async def is_said() -> bool:
+            notes = (await town.north("GET", "/ready"))["notes"]
+            return any(note.startswith("commands of the mqtt agent") for note in notes)
+
+        await eventually(is_said)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import eventually
 from tests.support.lorawan import EUI, HTTP_TOKEN, TOPIC, City, city, sensor, uplink
 from tests.support.mosquitto import mosquitto, needs_mosquitto
 from tests.support.shared import needs_shared
@@ -64,9 +64,11 @@ async def _deliver(town: City, given: Mapping[str, Any]) -> None:
 async def test_uplinks_come_through_a_server_of_ones_own(tmp_path: Path) -> None:
     async with mosquitto(tmp_path) as server, city(tmp_path, mqtt_url=server.url) as town:
         await town.provision(sensor())
-        async with asyncio.timeout(PATIENCE):
-            while not (await town.get("/ready"))["ready"]:
-                pass
+
+        async def is_ready() -> bool:
+            return bool((await town.get("/ready"))["ready"])
+
+        await eventually(is_ready)
         await town.mqtt.publish(TOPIC, msgspec.json.encode(uplink()), qos=1)
 
         await town.receiver.received(2)

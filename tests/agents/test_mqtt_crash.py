@@ -19,7 +19,7 @@ from broker.core.timestamps import format_timestamp
 from iot_agents.server import MQTT
 from tests.support.agent_process import AgentProcess, agent_process
 from tests.support.devices import SERVICE
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.mosquitto import Mosquitto, free_port, mosquitto, needs_mosquitto
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
 from tests.support.serve import running_broker
@@ -44,14 +44,6 @@ async def north(agent: AgentProcess, path: str, body: Any) -> None:
         http.post(agent.url + path, json=body, headers=SERVICE) as answer,
     ):
         assert answer.status == 201, await answer.text()
-
-
-async def ready(agent: AgentProcess) -> None:
-    async with asyncio.timeout(PATIENCE), ClientSession() as http:
-        while True:
-            async with http.get(agent.url + "/ready") as answer:
-                if answer.ok:
-                    return
 
 
 async def publish(server: Mosquitto, measures: Collection[Sent]) -> None:
@@ -120,7 +112,7 @@ async def test_restarts_of_all_parts_lose_and_double_nothing(tmp_path: Path) -> 
         ):
             group = {"apikey": "key", "resource": "/iot/json", "entity_type": "Meter"}
             await north(agent, "/iot/groups", {"groups": [group]})
-            await ready(agent)
+            await eventually(agent.is_ready)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(publish(server, part(0, 30)))
                 await before.received(DEVICES * 5)
@@ -128,12 +120,12 @@ async def test_restarts_of_all_parts_lose_and_double_nothing(tmp_path: Path) -> 
 
         # No broker from here on: what comes in waits on disk, and survives another kill.
         async with agent_process(tmp_path, role=MQTT, **chosen) as agent:
-            await ready(agent)
+            await eventually(agent.is_ready)
             await publish(server, part(30, 50))
             await agent.kill()
 
         async with agent_process(tmp_path, role=MQTT, **chosen) as agent:
-            await ready(agent)
+            await eventually(agent.is_ready)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(publish(server, part(50, 80)))
                 await server.stop()
@@ -207,10 +199,11 @@ async def test_a_kill_while_a_command_is_sent_does_not_send_it_twice(
             agent_process(tmp_path, role=MQTT, **chosen),
             Client.connect(broker.url, tenant="city") as client,
         ):
-            async with asyncio.timeout(PATIENCE):
-                shown = ""
-                while shown != status:
-                    entity = await client.retrieve_entity("urn:ngsi-ld:Gate:g1") or {}
-                    shown = entity.get("open_status", {}).get("value", "")
+
+            async def is_shown() -> bool:
+                entity = await client.retrieve_entity("urn:ngsi-ld:Gate:g1") or {}
+                return bool(entity.get("open_status", {}).get("value") == status)
+
+            await eventually(is_shown)
 
     assert gate.count == times

@@ -245,7 +245,12 @@ async def test_an_answer_says_what_it_depends_on_besides_the_url(api: Api) -> No
 
     found = [
         await api("GET", path, headers={"Accept": accept})
-        for path in ("/entities?type=Spot", "/entities/urn:ngsi-ld:Spot:1", "/types")
+        for path in (
+            "/entities?type=Spot",
+            "/entities/urn:ngsi-ld:Spot:1",
+            "/types",
+            "/jsonldContexts",
+        )
         for accept in ("application/json", "application/ld+json")
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ from broker.subscriptions.streams import Streams
 from tests.support.api import Api
 from tests.support.builders import entity, prop
 from tests.support.delivery import Delivering, now, opened, road
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.receiver import Receiver, receiver
 from tests.support.serve import running_broker
 
@@ -135,9 +134,7 @@ async def test_an_isolated_subscription_is_matched_once_its_context_can_be_had(
 
         async with restarted(tmp_path) as (broker, parts), host.listening():
             assert len(broker.registry.isolated()) == 1
-            async with asyncio.timeout(PATIENCE):
-                while broker.registry.isolated():
-                    await parts.waiting()
+            await eventually(lambda: not broker.registry.isolated())
             await parts.drive(1, 30)
             (notification,) = await there.received(1)
 

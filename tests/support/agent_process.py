@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiohttp import ClientSession
+
 from iot_agents.server import LORAWAN, serve
 from iot_agents.settings import Settings
 from tests.support.eventually import PATIENCE
@@ -28,6 +30,11 @@ class AgentProcess:
     url: str
     mqtt_url: str
     process: asyncio.subprocess.Process
+
+    async def is_ready(self) -> bool:
+        """Tell whether it says that all it needs is there."""
+        async with ClientSession() as http, http.get(self.url + "/ready") as answer:
+            return answer.ok
 
     async def kill(self) -> None:
         """End the process as a power cut would."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from broker.subscriptions.matcher import SubscriptionMatcher
 from broker.subscriptions.notifier import Notifier
 from broker.subscriptions.policy import DeliveryPolicy
 from broker.subscriptions.registry import DeliveryRecord, Entry, SubscriptionRegistry
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import PATIENCE, eventually
 
 SPEED = CORE.expand("speed")
 ROAD = CORE.expand("Road")
@@ -122,10 +121,12 @@ class Delivering:
 
     async def has_dead(self, count: int) -> list[dict[str, Any]]:
         """Wait until there are this many dead letters."""
-        async with asyncio.timeout(PATIENCE):
-            while len(found := await self.dead()) < count:
-                pass
-        return found
+
+        async def are_there() -> bool:
+            return len(await self.dead()) >= count
+
+        await eventually(are_there)
+        return await self.dead()
 
     async def _put(self, entry: Entry, subscription: Subscription, *, creates: bool) -> None:
         await self.store.subscriptions.put_subscription(

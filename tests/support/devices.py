@@ -17,7 +17,7 @@ from aiohttp import ClientSession
 from broker.client import Client
 from iot_agents.server import MQTT, RunningAgents, serve
 from iot_agents.settings import Settings
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import PATIENCE, eventually
 
 SERVICE = {"fiware-service": "city", "fiware-servicepath": "/parking"}
 
@@ -53,19 +53,15 @@ class Field:
         """Publish and wait until the agent has said that it has the message."""
         before = self.counters["acknowledged"]
         await self.mqtt.publish(topic, payload, qos=1)
-        await self.until(lambda: self.counters["acknowledged"] > before)
+        await eventually(lambda: self.counters["acknowledged"] > before)
 
-    async def until(self, reached: Any) -> None:
-        """Wait for a fact about the agent; each look lets it work in between."""
-        async with asyncio.timeout(PATIENCE):
-            while not reached():
-                await self.north("GET", "/health")
+    async def is_ready(self) -> bool:
+        """Tell whether the agent says that measures can come in."""
+        return bool((await self.north("GET", "/ready"))["ready"])
 
-    async def until_unready(self) -> None:
-        """Wait until the agent says that nothing can come in."""
-        async with asyncio.timeout(PATIENCE):
-            while (await self.north("GET", "/ready"))["ready"]:
-                pass
+    async def is_unready(self) -> bool:
+        """Tell whether the agent says that nothing can come in."""
+        return not await self.is_ready()
 
     async def entity(self, entity_id: str) -> dict[str, Any]:
         """Return an entity of the broker, once nothing is on its way to it."""
@@ -76,11 +72,15 @@ class Field:
 
     async def shows(self, entity_id: str, attribute: str, value: Any) -> dict[str, Any]:
         """Wait until an attribute of an entity has a value, and return the entity."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                found = await self.broker.retrieve_entity(entity_id) or {}
-                if found.get(attribute, {}).get("value") == value:
-                    return found
+        found: dict[str, Any] = {}
+
+        async def is_shown() -> bool:
+            nonlocal found
+            found = await self.broker.retrieve_entity(entity_id) or {}
+            return bool(found.get(attribute, {}).get("value") == value)
+
+        await eventually(is_shown)
+        return found
 
     async def subscribe(self, topic: str) -> None:
         """Listen to a topic, as a device does."""
@@ -121,9 +121,7 @@ async def field(
         assert address.port is not None
         async with aiomqtt.Client(address.hostname, address.port) as mqtt:
             made = Field(agents, http, mqtt, broker)
-            async with asyncio.timeout(PATIENCE):
-                while not (await made.north("GET", "/ready"))["ready"]:
-                    pass
+            await eventually(made.is_ready)
             yield made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from aiohttp import ClientSession
 
 from iot_agents.server import LORAWAN, RunningAgents, serve
 from iot_agents.settings import Settings
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import eventually
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
 
 EUI = "0200000000000a11"
@@ -74,9 +73,7 @@ class City:
         before = self.counters["acknowledged"]
         payload = message if isinstance(message, bytes) else msgspec.json.encode(message)
         await self.mqtt.publish(topic, payload, qos=1)
-        async with asyncio.timeout(PATIENCE):
-            while self.counters["acknowledged"] == before:
-                await self.mqtt.publish("elsewhere", b"", qos=1)
+        await eventually(lambda: self.counters["acknowledged"] > before)
 
     async def get(self, path: str) -> Any:
         async with self.http.get(self.agents.url + path) as answer:

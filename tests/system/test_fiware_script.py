@@ -20,7 +20,7 @@ from aiohttp import ClientSession
 
 from rigel.demo.facts import Facts
 from smart_data_models.context import CONTEXT_PATH
-from tests.support.eventually import PATIENCE
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.rigel_process import Ports, rigel
 
 pytestmark = pytest.mark.system
@@ -86,15 +86,18 @@ class Script:
 
     async def shown(self, entity: str, attribute: str, value: Any) -> Mapping[str, Any]:
         """Ask the broker until an attribute has a value."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                async with self._http.get(
-                    f"{self.broker}/entities/{entity}", headers=self.tenant
-                ) as answer:
-                    found = await answer.json() if answer.ok else {}
-                shown = found.get(attribute, {})
-                if shown.get("value", shown.get("object")) == value:
-                    return dict(found)
+        found: dict[str, Any] = {}
+
+        async def is_shown() -> bool:
+            nonlocal found
+            url = f"{self.broker}/entities/{entity}"
+            async with self._http.get(url, headers=self.tenant) as answer:
+                found = await answer.json() if answer.ok else {}
+            shown = found.get(attribute, {})
+            return bool(shown.get("value", shown.get("object")) == value)
+
+        await eventually(is_shown)
+        return found
 
 
 @asynccontextmanager

@@ -161,6 +161,19 @@ def test_required_attributes_are_asked_for_only_of_whole_entities() -> None:
     assert {p.attribute for p in whole.problems} == {"location", "category", "refParkingSite"}
 
 
+def test_a_required_text_may_be_given_in_several_languages() -> None:
+    anomaly = {
+        "id": "urn:ngsi-ld:Anomaly:1",
+        "type": "Anomaly",
+        "anomalousProperty": {"type": "LanguageProperty", "languageMap": {"en": "noise"}},
+    }
+
+    problems = Validator(CATALOGUE).check(anomaly, whole=True).problems
+
+    assert "dateDetected" in {problem.attribute for problem in problems}
+    assert "anomalousProperty" not in {problem.attribute for problem in problems}
+
+
 @pytest.mark.parametrize(
     "attribute",
     [
