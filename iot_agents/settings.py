@@ -44,6 +44,13 @@ class Settings:
     )
     broker_batch: int = field(default=500, metadata=_doc("Most measures sent in one request."))
     broker_requests: int = field(default=2, metadata=_doc("Most requests to the broker at a time."))
+    broker_repeats: bool = field(
+        default=False,
+        metadata=_doc(
+            "Whether a request may carry several measures of one entity, as Rigel's broker takes "
+            "them; always so under `rigel up` with its own broker."
+        ),
+    )
     tenant: str = field(
         default="", metadata=_doc("Tenant of what is not provisioned per device, such as OCPI.")
     )
