@@ -1,7 +1,6 @@
 """Print what each shape of request reaches, beside what it is to reach (design numbers).
 
-Usage: `python -m bench [--entities N] [--seconds S] [ROW …]`. Ratios are of bare aiohttp on the
-same core in the same run; absolute rates vary with the machine.
+Ratios are of bare aiohttp on the same core in the same run; absolute rates vary with the machine.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -24,80 +21,15 @@ from aiohttp import ClientSession
 
 from bench import history
 from bench.city import TYPE, spots
-from bench.load import LOAD_CORE, free_port, process, processor, resident_mib, wrk
+from bench.load import LOAD_CORE, free_port, process, resident_mib, wrk
 from bench.matching import matching
 from bench.measures import agent_beside, delay, throughput
 from bench.notify import notified
+from bench.shares import Bench, fetched
 
 _JSON = {"Content-Type": "application/json"}
 _BATCH = 100
 _CONNECTIONS = 4
-
-
-@dataclass(slots=True)
-class Bench:
-    """One run: a broker under load, and the rows measured so far."""
-
-    url: str
-    pid: int
-    seconds: int
-    entities: int
-    instances: int
-    workdir: Path
-    rows: list[tuple[str, str, str, bool]] = field(default_factory=list)
-
-    def row(self, name: str, reached: str, wanted: str, *, met: bool) -> None:
-        """Add a row and print it."""
-        self.rows.append((name, reached, wanted, met))
-        print(f"| {name} | {reached} | {wanted} | {'' if met else 'falls short'} |", flush=True)
-
-    def share(self, name: str, wanted: float, *, path: str = "", script: str = "") -> None:
-        """Measure a shape as a share of bare aiohttp answering the same bytes.
-
-        They take turns second by second, so that what else the machine does meets both; what it
-        does to rates it does not do to the processor time of a request.
-        """
-        body = b"" if script else asyncio.run(_get(self.url + path))
-        with _ceiling(self.workdir, body) as (url, pid):
-            bare = _Side(url, pid, "BARE = true" + script)
-            ours = _Side(self.url + path, self.pid, "BARE = false" + script)
-            for _ in range(self.seconds):
-                bare.load(self.workdir)
-                ours.load(self.workdir)
-        share = ours.requests / bare.requests
-        self.row(
-            name,
-            f"{share:.2f} ({ours.requests / self.seconds:,.0f} of"
-            f" {bare.requests / self.seconds:,.0f}/s; processor {ours.cost:.0f} beside"
-            f" {bare.cost:.0f} us)" + (f", {ours.errors} errors" if ours.errors else ""),
-            f"{wanted:.2f}",
-            met=share >= wanted and not ours.errors,
-        )
-
-
-@dataclass(slots=True)
-class _Side:
-    """A server that is compared with another, and what it has done so far."""
-
-    url: str
-    pid: int
-    script: str
-    requests: float = 0.0
-    processor: float = 0.0
-    errors: int = 0
-
-    def load(self, workdir: Path) -> None:
-        """Load it for a second."""
-        before = processor(self.pid)
-        load = wrk(self.url, seconds=1, script=self.script, workdir=workdir)
-        self.processor += processor(self.pid) - before
-        self.requests += load.rate
-        self.errors += load.errors
-
-    @property
-    def cost(self) -> float:
-        """The microseconds of processor time of a request."""
-        return self.processor / self.requests * 1e6
 
 
 def _get_entity(bench: Bench) -> None:
@@ -210,7 +142,7 @@ def _subscribed(bench: Bench) -> None:
         alone = wrk(bench.url, seconds=bench.seconds, script=script, workdir=bench.workdir)
         subscription = asyncio.run(_subscribe(bench.url, receiver))
         told = wrk(bench.url, seconds=bench.seconds, script=script, workdir=bench.workdir)
-        arrived = int(asyncio.run(_get(receiver)))
+        arrived = int(asyncio.run(fetched(receiver)))
         asyncio.run(_delete(bench.url + subscription))
     share, kept = told.rate / alone.rate, arrived / (told.rate * bench.seconds)
     bench.row(
@@ -348,12 +280,6 @@ ROWS: dict[str, Callable[[Bench], None]] = {
 }
 
 
-async def _get(url: str) -> bytes:
-    async with ClientSession() as session, session.get(url) as response:
-        response.raise_for_status()
-        return await response.read()
-
-
 async def _subscribe(url: str, receiver: str) -> str:
     subscription = {
         "type": "Subscription",
@@ -449,26 +375,23 @@ async def _latencies(url: str, path: str, *, connections: int, seconds: int) -> 
     return sorted(found)
 
 
-@contextmanager
-def _ceiling(workdir: Path, body: bytes) -> Iterator[tuple[str, int]]:
-    path = workdir / "ceiling.json"
-    path.write_bytes(body)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/"
-    with process([sys.executable, "-m", "bench.ceiling", str(port), str(path)], url) as ceiling:
-        yield url, ceiling.pid
+def _arguments() -> argparse.Namespace:
+    words = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__, formatter_class=words)
+    known = ", ".join(ROWS)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"some of {known}; none is all")
+    parser.add_argument("--entities", type=int, default=100_000, help="that are queried")
+    parser.add_argument("--instances", type=int, default=200_000, help="in the history")
+    parser.add_argument("--seconds", type=int, default=5, help="that a shape is measured for")
+    chosen = parser.parse_args()
+    if unknown := [row for row in chosen.rows if row not in ROWS]:
+        parser.error(f"there is no row {unknown[0]!r}; there are {known}")
+    return chosen
 
 
 def main() -> None:
     """Run the rows and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], metavar="ROW")
-    parser.add_argument("--entities", type=int, default=100_000)
-    parser.add_argument(
-        "--instances", type=int, default=200_000, help="instances of the history (10,000,000)"
-    )
-    parser.add_argument("--seconds", type=int, default=5)
-    chosen = parser.parse_args()
+    chosen = _arguments()
     os.sched_setaffinity(0, {LOAD_CORE})  # the broker has its core for itself
     port = free_port()
     url = f"http://127.0.0.1:{port}"

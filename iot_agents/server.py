@@ -11,7 +11,13 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    closing,
+    nullcontext,
+)
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -110,7 +116,7 @@ async def serve(
         async with (
             ClientSession() as session,
             Egress(_egress_policy(settings)) as egress,
-            Registry.open(settings.data_dir / "registry.db") as registry,
+            _registry(settings) as registry,
         ):
             client_of = _clients(settings, session)
             parts = Parts.of(settings, clock, sandbox, registry, client_of, egress)
@@ -128,6 +134,11 @@ async def serve(
                 for name, task in () if ocpi is None else ocpi.tasks(url):
                     start(name, task)
                 yield RunningAgents(url, south.link.url, agents, http_url)
+
+
+def _registry(settings: Settings) -> AbstractAsyncContextManager[Registry]:
+    path = settings.data_dir / "registry.db"
+    return Registry.open(path, most=settings.autoprovision_limit)
 
 
 def _clients(settings: Settings, session: ClientSession) -> ClientOf:
@@ -230,7 +241,7 @@ def _app(
         yield from south.remarks()
         yield from () if ocpi is None else ocpi.trouble()
 
-    app.add_routes(Health(agents, south.link.trouble, remarks).routes())
+    app.add_routes(Health(agents, parts.registry, south.link.trouble, remarks).routes())
     return app
 
 

@@ -44,6 +44,13 @@ class Settings:
     )
     broker_batch: int = field(default=500, metadata=_doc("Most measures sent in one request."))
     broker_requests: int = field(default=2, metadata=_doc("Most requests to the broker at a time."))
+    broker_repeats: bool = field(
+        default=False,
+        metadata=_doc(
+            "Whether a request may carry several measures of one entity, as Rigel's broker takes "
+            "them; always so under `rigel up` with its own broker."
+        ),
+    )
     tenant: str = field(
         default="", metadata=_doc("Tenant of what is not provisioned per device, such as OCPI.")
     )
@@ -137,6 +144,12 @@ class Settings:
     )
     import_max_body: int = field(
         default=33_554_432, metadata=_doc("Largest CSV file of devices taken, in bytes.")
+    )
+    autoprovision_limit: int = field(
+        default=10_000,
+        metadata=_doc(
+            "Devices a service group may have and still take in unknown ones; 0 takes in none."
+        ),
     )
     relax_template_validation: bool = field(
         default=False,

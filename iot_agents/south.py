@@ -18,6 +18,7 @@ from iot_agents.common.agent import Agent
 from iot_agents.common.commands.desk import Desk, Manners
 from iot_agents.common.commands.requests import NOTIFY
 from iot_agents.common.commands.watching import Watcher
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.measure import Ticket
 from iot_agents.common.mqtt_link import Inlet, MqttLink, Start, client_id
 from iot_agents.common.parts import Parts
@@ -45,7 +46,9 @@ class Transport(Protocol):
     @property
     def topics(self) -> Sequence[str]: ...
 
-    async def accept(self, topic: str, payload: bytes, /) -> Ticket | None: ...
+    async def accept(
+        self, topic: str, payload: bytes, delivery: Delivery | None, /
+    ) -> Ticket | None: ...
 
     def acknowledged(self) -> None: ...
 
@@ -114,13 +117,15 @@ async def south_of(
 
 async def _inlet(parts: Parts, agent: Agent, transport: Transport, *, alone: bool) -> Inlet:
     own = await agent.client_id()
+    session = client_id(parts.settings, agent.name, own, alone=alone)
     return Inlet(
         agent.name,
-        client_id(parts.settings, agent.name, own, alone=alone),
+        session,
         transport.topics,
         transport.accept,
         transport.acknowledged,
         transport.dropped,
+        await agent.spool.last_number(session),
     )
 
 
@@ -134,7 +139,7 @@ def _further(transport: LorawanTransport, own: str) -> Iterator[Inlet]:
             accept,
             transport.acknowledged,
             transport.dropped,
-            server.url,
+            url=server.url,
         )
 
 

@@ -162,7 +162,7 @@ def _using(settings: Settings, broker_url: str) -> Settings:
     """Point agents and subscribers at a broker."""
     return replace(
         settings,
-        agents=replace(settings.agents, broker_url=broker_url),
+        agents=replace(settings.agents, broker_url=broker_url, broker_repeats=True),
         subscribers=replace(settings.subscribers, broker_url=broker_url),
     )
 

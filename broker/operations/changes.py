@@ -69,14 +69,14 @@ def upserting(fragment: Fragment, now: str, *, update: bool) -> Change:
     """Return the change that creates an entity or changes it; its answer tells whether it created.
 
     Args:
-        update: add to the attributes that are there, instead of replacing the entity.
+        update: add to the attributes that are there, instead of replacing the entity (5.6.2).
     """
 
     def change(current: ExpandedEntity | None) -> Changed:
         if current is None:
             return Changed(fragments.create(fragment, now), True)
         if update:
-            return Changed(fragments.append(current, fragment, now, overwrite=True).entity, False)
+            return Changed(fragments.update(current, fragment, now).entity, False)
         return Changed(fragments.replace(current, fragment, now), False)
 
     return change

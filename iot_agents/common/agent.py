@@ -89,6 +89,7 @@ async def open_agent(
         pace = Pace(
             batch=settings.broker_batch,
             requests=settings.broker_requests,
+            repeats=settings.broker_repeats,
             keep_newer=settings.keep_newer,
             backoff=Backoff(settings.retry_first, settings.retry_limit),
         )

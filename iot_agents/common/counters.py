@@ -52,11 +52,19 @@ class AgentMetrics(Collector):
     """The counters of each agent of a process, read when a scrape comes."""
 
     def __init__(
-        self, agents: Mapping[str, Counters], pending: Callable[[], Mapping[str, int]]
+        self,
+        agents: Mapping[str, Counters],
+        pending: Callable[[], Mapping[str, int]],
+        turned_away: Callable[[], int],
     ) -> None:
-        """Bind the collector to counters and to the number of spooled measures, per agent."""
+        """Bind the collector to counters and numbers of spooled measures, both per agent.
+
+        Args:
+            turned_away: how often a group that has enough did not take a device in.
+        """
         self._agents = agents
         self._pending = pending
+        self._turned_away = turned_away
 
     def collect(self) -> Iterator[Metric]:
         for name, text in _HELP.items():
@@ -70,3 +78,8 @@ class AgentMetrics(Collector):
         for agent, count in self._pending().items():
             gauge.add_metric([agent], count)
         yield gauge
+        yield CounterMetricFamily(
+            "rigel_agents_turned_away",
+            "Times that a group which has enough devices did not take one in",
+            value=self._turned_away(),
+        )

@@ -37,6 +37,7 @@ from amqtt.mqtt.publish import PublishPacket
 from amqtt.plugins.manager import PluginManager
 from amqtt.session import Session
 
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.measure import NotDurable, Ticket
 from iot_agents.common.mqtt_client import Publish
 
@@ -62,7 +63,9 @@ class EmbeddedMqtt:
 class Listener(Protocol):
     """An agent, as far as the broker knows it."""
 
-    def accept(self, topic: str, payload: bytes, /) -> Awaitable[Ticket | None]:
+    def accept(
+        self, topic: str, payload: bytes, delivery: Delivery | None, /
+    ) -> Awaitable[Ticket | None]:
         """Take a message, or leave it and return None; see `Accept`."""
         ...
 
@@ -105,7 +108,7 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc] # amqtt says nothin
         # amqtt starts a task per packet; the lock keeps them in the order of the packets.
         async with self._order:
             for listener in self._listeners:
-                ticket = await listener.accept(topic, payload)
+                ticket = await listener.accept(topic, payload, None)
                 if ticket is not None:
                     break
             else:

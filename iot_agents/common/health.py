@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from iot_agents.common.agent import Agent
 from iot_agents.common.counters import AgentMetrics
+from iot_agents.common.registry import Registry
 
 
 class Health:
@@ -18,6 +19,7 @@ class Health:
     def __init__(
         self,
         agents: Mapping[str, Agent],
+        registry: Registry,
         trouble: Callable[[], str],
         remarks: Callable[[], Iterable[str]],
     ) -> None:
@@ -35,6 +37,7 @@ class Health:
             AgentMetrics(
                 {name: agent.counters for name, agent in agents.items()},
                 lambda: {name: agent.spool.pending for name, agent in agents.items()},
+                lambda: registry.turned_away,
             )
         )
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.mapping.model import Source
 from iot_agents.common.recognition import Caller
 
@@ -37,6 +38,7 @@ class Measure:
         event: what this tells instead of a frame, such as `status`; only provisioned attributes can
             ask for it.
         key: the same for every delivery of this measure; empty when the protocol cannot tell.
+        delivery: how it came, where it has no key.
     """
 
     source: Source
@@ -56,6 +58,7 @@ class Measure:
     waited: bool = False
     event: str = ""
     key: str = ""
+    delivery: Delivery | None = None
 
     @property
     def caller(self) -> Caller:

@@ -16,6 +16,7 @@ from typing import NoReturn, Protocol
 from urllib.parse import unquote, urlsplit
 
 from broker.core.backoff import Backoff
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.measure import NotDurable, Ticket
 from iot_agents.common.mqtt_connection import (
     Address,
@@ -26,7 +27,7 @@ from iot_agents.common.mqtt_connection import (
     Room,
     connected,
 )
-from iot_agents.common.mqtt_packets import FIVE, THREE, Connect
+from iot_agents.common.mqtt_packets import FIVE, THREE, Connect, Message
 
 _log = logging.getLogger(__name__)
 # 0x84 and, from servers older than MQTT 5, 1: the server does not speak the version asked for.
@@ -41,8 +42,8 @@ _TURN = 50
 _LARGEST_PACKET = 64 * 1024 * 1024
 
 
-Accept = Callable[[str, bytes], Awaitable[Ticket | None]]
-"""Takes topic and payload of a message, or leaves it and returns None.
+Accept = Callable[[str, bytes, Delivery | None], Awaitable[Ticket | None]]
+"""Takes topic, payload and delivery of a message, or leaves it and returns None.
 
 Calls are made one after the other, in the order of the messages.
 """
@@ -114,10 +115,12 @@ class MqttSource:
         *,
         acknowledged: Callable[[], None],
         dropped: Callable[[], None],
+        number: int = 0,
     ) -> None:
         """Bind a subscription to what takes its messages.
 
         Args:
+            number: of the last message that an earlier process took, see `Delivery`.
             acknowledged: called for every message the server was told we have.
             dropped: called for every message that there was no room for.
         """
@@ -125,6 +128,7 @@ class MqttSource:
         self._accept = accept
         self._acknowledged = acknowledged
         self._dropped = dropped
+        self._number = number
         self._version = THREE if options.version == "3.1.1" else FIVE
         self._agreed = False
         self._connected: Connection | None = None
@@ -213,6 +217,8 @@ class MqttSource:
 
     async def _consume(self, connection: Connection) -> None:
         accepted: asyncio.Queue[_Accepted] = asyncio.Queue(self._options.in_flight)
+        # In a session that goes on, what we took last may come again.
+        since = self._number + 1 - self._options.in_flight if connection.resumed else None
         async with asyncio.TaskGroup() as group:
             group.create_task(self._acknowledge(connection, accepted), name="mqtt-acknowledge")
             while True:
@@ -220,10 +226,24 @@ class MqttSource:
                     if message.packet_id and connection.lost:
                         # It comes again when we are back, and would be taken twice.
                         continue
-                    ticket = await self._accept(message.topic, message.payload)
+                    delivery = self._delivery(message, since)
+                    ticket = await self._accept(message.topic, message.payload, delivery)
                     await accepted.put((message.packet_id, ticket))
                     if not number % _TURN:
                         await asyncio.sleep(0)
+
+    def _delivery(self, message: Message, since: int | None) -> Delivery | None:
+        if not message.packet_id:
+            return None
+        self._number += 1
+        return Delivery(
+            self._options.client_id,
+            self._number,
+            message.packet_id,
+            since if message.again else None,
+            # Once more as many, as all of them may come again without one that is new.
+            keep=self._number - 2 * self._options.in_flight,
+        )
 
     async def _acknowledge(
         self, connection: Connection, accepted: asyncio.Queue[_Accepted]

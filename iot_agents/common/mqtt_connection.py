@@ -88,6 +88,8 @@ class Connection(asyncio.Protocol):
         self._heard = True
         self._next_look: asyncio.TimerHandle | None = None
         self._skip = 0
+        self.resumed = False
+        """Whether the server goes on with a session of ours, and its packet ids."""
 
     @property
     def lost(self) -> bool:
@@ -161,6 +163,7 @@ class Connection(asyncio.Protocol):
             raise NoAnswer("no answer to the CONNECT") from error
         if answer.code:
             raise Refused("connection", answer.code, answer.reason)
+        self.resumed = answer.session_present
         self._stay((answer.keep_alive or connect.keep_alive) / 2)
 
     async def leave(self) -> None:

@@ -38,6 +38,7 @@ class Inlet:
         accept: takes a message, or leaves it and returns None.
         acknowledged: called for every message the server was told we have.
         dropped: called for every message that there was no room for.
+        number: of the last message that its session brought, see `Delivery`.
         url: of a server of its own, beside the one that all share; empty for that one.
     """
 
@@ -47,6 +48,7 @@ class Inlet:
     accept: Accept
     acknowledged: Callable[[], None]
     dropped: Callable[[], None]
+    number: int = 0
     url: str = ""
 
 
@@ -142,6 +144,7 @@ def _source(options: Mapping[str, Any], inlet: Inlet) -> MqttSource:
         inlet.accept,
         acknowledged=inlet.acknowledged,
         dropped=inlet.dropped,
+        number=inlet.number,
     )
 
 

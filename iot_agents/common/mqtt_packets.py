@@ -117,12 +117,17 @@ class Connack:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A PUBLISH that came; one of QoS 0 has the packet id 0."""
+    """A PUBLISH that came; one of QoS 0 has the packet id 0.
+
+    Attributes:
+        again: whether the server may have sent it before (DUP).
+    """
 
     topic: str
     payload: bytes
     packet_id: int
     qos: int
+    again: bool = False
 
 
 def publish(
@@ -205,7 +210,7 @@ def message(level: int, first: int, body: bytes) -> Message:
         at += length
     if at > len(body) or qos > 1 or (qos and not packet_id):
         raise Malformed("a PUBLISH is cut off, or of a QoS that nobody asked for")
-    return Message(topic, body[at:], packet_id, qos)
+    return Message(topic, body[at:], packet_id, qos, bool(first >> 3 & 1))
 
 
 def connack(level: int, body: bytes) -> Connack:

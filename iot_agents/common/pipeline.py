@@ -215,7 +215,9 @@ class Pipeline:
         if not entities:
             return self._ignore("the measure says nothing that is mapped")
         moment = measure.moment.timestamp()
-        entry = Entry(tenant, who, entities, key=measure.key, moment=moment)
+        entry = Entry(
+            tenant, who, entities, key=measure.key, moment=moment, delivery=measure.delivery
+        )
         stored = self._outlets.spool.put(entry)
         if due:
             stored.add_done_callback(partial(self._constants.sent, known))

@@ -89,6 +89,10 @@ class DeviceNotFound(ProvisioningError):
     status = 404
 
 
+class GroupFull(DeviceNotFound):
+    """There is no such device, and its group has as many as it takes in by itself."""
+
+
 class GroupNotFound(ProvisioningError):
     """There is no such group."""
 

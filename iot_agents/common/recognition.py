@@ -17,7 +17,7 @@ import msgspec
 from broker.core.identifiers import is_uri
 from iot_agents.common import registry_rows as rows
 from iot_agents.common.device import Device, hardware_name
-from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupFull, GroupNotFound
 from iot_agents.common.registry_rows import AmbiguousDevice, Known
 from iot_agents.common.service_group import ServiceGroup, in_force
 
@@ -48,11 +48,15 @@ class Caller:
     transport: str = ""
 
 
-def recognize(connection: sqlite3.Connection, *, caller: Caller) -> Known:
+def recognize(connection: sqlite3.Connection, *, caller: Caller, most: int) -> Known:
     """Return the device that a message is from, made by its group where nobody provisioned it.
+
+    Args:
+        most: how many devices of its own a group may come to by taking them in.
 
     Raises:
         DeviceNotFound: there is none, and its group makes none.
+        GroupFull: likewise, because it has that many.
         GroupNotFound: there is none, and no group either.
         AmbiguousDevice: several have the id.
     """
@@ -60,7 +64,7 @@ def recognize(connection: sqlite3.Connection, *, caller: Caller) -> Known:
     found = _matching(connection, caller, group)
     if len(found) > 1:
         raise AmbiguousDevice(f"{len(found)} devices are called {caller.device_id!r:.80}")
-    device = found[0] if found else _take_in(connection, caller, group)
+    device = found[0] if found else _take_in(connection, caller, group, most)
     return rows.known(connection, device, caller.apikey or "")
 
 
@@ -103,7 +107,9 @@ def _groups(
     return [] if group is None else [group]
 
 
-def _take_in(connection: sqlite3.Connection, caller: Caller, group: ServiceGroup | None) -> Device:
+def _take_in(
+    connection: sqlite3.Connection, caller: Caller, group: ServiceGroup | None, most: int
+) -> Device:
     if group is None:
         if caller.resources:
             raise GroupNotFound("no group has this apikey, and nobody has provisioned the device")
@@ -111,6 +117,11 @@ def _take_in(connection: sqlite3.Connection, caller: Caller, group: ServiceGroup
     if group.autoprovision is False:
         raise DeviceNotFound("nobody has provisioned this device, and its group takes in none")
     device = _made(caller, group)
+    if rows.has_devices(connection, group, most):
+        raise GroupFull(
+            f"nobody has provisioned this device, and its group has {most} already, which is as "
+            "many as agents.autoprovision_limit lets it take in"
+        )
     rows.add_devices(connection, devices=(device,))
     return device
 

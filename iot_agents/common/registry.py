@@ -18,7 +18,7 @@ from iot_agents.common import registry_rows as rows
 from iot_agents.common.database import Database
 from iot_agents.common.device import Device
 from iot_agents.common.import_rows import Candidate, Outcome, Way, import_devices
-from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupFull, GroupNotFound
 from iot_agents.common.recognition import Caller, recognize
 from iot_agents.common.registry_rows import Known, Selection
 from iot_agents.common.service_group import ServiceGroup
@@ -27,24 +27,32 @@ T = TypeVar("T")
 
 _STALE_AFTER = 1.0
 _CACHED = 100_000
+_MOST_TAKEN_IN = 10_000
 
 
 class Registry:
     """The registry's file; open it with `Registry.open`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, most: int = _MOST_TAKEN_IN) -> None:
         self._database = database
+        self._most = most
         self._cache: dict[Caller, Known] = {}
         self._version = -1
         self._checked = float("-inf")
         self._watching: list[asyncio.Event] = []
+        self.turned_away = 0
+        """How often a group that has enough devices did not take one in."""
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path) -> AsyncIterator[Self]:
-        """Open a registry's file, made when it is missing."""
+    async def open(cls, path: Path, *, most: int = _MOST_TAKEN_IN) -> AsyncIterator[Self]:
+        """Open a registry's file, made when it is missing.
+
+        Args:
+            most: how many devices a group may come to by taking in those it does not know.
+        """
         async with Database.open(path, rows.MIGRATIONS, shared=True) as database:
-            yield cls(database)
+            yield cls(database, most=most)
 
     async def recognize(self, caller: Caller) -> Known:
         """Return the device a message is from.
@@ -55,6 +63,7 @@ class Registry:
 
         Raises:
             DeviceNotFound: there is no such device, and its group makes none.
+            GroupFull: likewise, because it has as many as it may take in.
             GroupNotFound: likewise, and there is no such group (only if the caller names any).
             AmbiguousDevice: several have this id.
             sqlite3.Error: the registry cannot be read, or not be written.
@@ -62,7 +71,12 @@ class Registry:
         await self._drop_stale()
         known = self._cache.get(caller)
         if known is None:
-            known = await self._database.submit(partial(recognize, caller=caller))
+            job = partial(recognize, caller=caller, most=self._most)
+            try:
+                known = await self._database.submit(job)
+            except GroupFull:
+                self.turned_away += 1
+                raise
             if len(self._cache) >= _CACHED:
                 self._cache.clear()
             self._cache[caller] = known

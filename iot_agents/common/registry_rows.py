@@ -162,6 +162,17 @@ def is_lent(connection: sqlite3.Connection, device: Device, apikey: str) -> bool
     return not device.apikey and found is not None
 
 
+def has_devices(connection: sqlite3.Connection, group: ServiceGroup, count: int) -> bool:
+    """Tell whether a group has so many devices, or more; those that borrow its key do not count."""
+    query = (
+        "SELECT count(*) FROM (SELECT 1 FROM device"
+        " WHERE service = ? AND service_path = ? AND apikey = ? LIMIT ?)"
+    )
+    place = (group.service, group.subservice, group.apikey)
+    (found,) = connection.execute(query, (*place, count)).fetchone()
+    return bool(found >= count)
+
+
 def commanding_groups(connection: sqlite3.Connection) -> list[ServiceGroup]:
     """Return the groups that have commands."""
     groups = _decoded_groups(connection.execute("SELECT document FROM service_group ORDER BY seq"))

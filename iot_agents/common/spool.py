@@ -23,6 +23,7 @@ import msgspec
 from iot_agents.common.counters import Counters
 from iot_agents.common.database import Database
 from iot_agents.common.dead_letters import DeadLetter, insert_dead_letters
+from iot_agents.common.deliveries import DELIVERIES, Delivery, is_first, last_number
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ MIGRATIONS = (
     CREATE INDEX command_by_address ON command (address, seq)
     """,
     "ALTER TABLE command ADD COLUMN alone INTEGER NOT NULL DEFAULT 0",
+    DELIVERIES,
 )
 
 
@@ -96,6 +98,7 @@ class Entry:
         moment: when the measure was made. The same key with another moment, further away than
             the spool's `same_moment`, is a new measure: the device's counter started again.
         state: what the agent has to remember, by its own keys; None forgets.
+        delivery: how it came, where it has no key.
     """
 
     tenant: str
@@ -105,6 +108,7 @@ class Entry:
     key: str = ""
     moment: float = 0.0
     state: Mapping[str, bytes | None] = field(default_factory=dict)
+    delivery: Delivery | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +300,10 @@ class Spool:
         """Return what was remembered under a key."""
         return await self._database.submit(partial(_state, key=key))
 
+    async def last_number(self, session: str) -> int:
+        """Return the highest `Delivery.number` of a session; 0 when it brought none."""
+        return await self._database.submit(partial(last_number, session=session))
+
     async def states(self, prefix: str, *, after: str = "", limit: int = -1) -> Mapping[str, bytes]:
         """Return what was remembered under the keys that begin with a text, in their order.
 
@@ -378,6 +386,8 @@ def _insert(
     same: float,
 ) -> bool:
     if entry.key and not _is_new(connection, entry, now, same):
+        return False
+    if entry.delivery is not None and not is_first(connection, entry.delivery):
         return False
     if row is not None:
         _add(connection, row)

@@ -1,6 +1,7 @@
 """The way from the spool to the broker: batches, retries, and what the broker will not have.
 
-A request carries each entity once, so that any NGSI-LD broker understands it the same way. When
+A request carries each entity once, so that any NGSI-LD broker understands it the same way, unless
+the broker is known to take each of several measures of an entity as an observation. When
 the broker is away, or fails, or does not let us in, everything waits and nothing is lost; when it
 refuses a batch as bad data, the batch is split until the entities at fault are found, and those go
 to the dead letters.
@@ -58,12 +59,14 @@ class Pace:
     Attributes:
         batch: most rows in a request.
         requests: most requests at a time.
+        repeats: several measures of an entity may go in one request.
         keep_newer: late measures become history only, and leave the entity as it is.
         backoff: waits after a failure.
     """
 
     batch: int = 500
     requests: int = 2
+    repeats: bool = False
     keep_newer: bool = False
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -122,7 +125,7 @@ class Sender:
                     await self._fill()
                 except sqlite3.Error as error:
                     await self._outage(error)
-                rows = self._window.take(self._pace.batch) if self._may_send() else []
+                rows = self._take() if self._may_send() else []
                 if rows:
                     self._sending += 1
                     group.create_task(self._deliver(rows), name="spool-delivery")
@@ -133,6 +136,9 @@ class Sender:
     def expire(self, newest: int) -> None:
         """Leave out rows up to a number, which the spool has given up."""
         self._window.expire(newest)
+
+    def _take(self) -> list[Row]:
+        return self._window.take(self._pace.batch, repeats=self._pace.repeats)
 
     def _may_send(self) -> bool:
         # While the broker fails, one request at a time finds out when it is back.
@@ -191,9 +197,28 @@ class Sender:
             if len(items) == 1:
                 return _Answer({0: str(error)})
             return await self._send_halves(items)
+        if errors and _repeat(items):
+            return await self._send_singly(items)
         return _answer(items, errors) if errors else _Answer()
 
+    async def _send_singly(self, items: Sequence[_Item]) -> _Answer:
+        """Find out which measures of an entity are at fault; what failed holds up later ones."""
+        refused: dict[int, str] = {}
+        failed: set[int] = set()
+        stuck: set[str] = set()
+        for number, item in enumerate(items):
+            answer = _Answer()
+            if item.entity_id not in stuck:
+                answer = await self._send([item])
+                refused |= {number + at: reason for at, reason in answer.refused.items()}
+            if answer.failed or item.entity_id in stuck:
+                failed.add(number)
+                stuck.add(item.entity_id)
+        return _Answer(refused, frozenset(failed))
+
     async def _send_halves(self, items: Sequence[_Item]) -> _Answer:
+        if _repeat(items):
+            return await self._send_singly(items)
         middle = len(items) // 2
         first = await self._send(items[:middle])
         second = await self._send(items[middle:])
@@ -216,12 +241,13 @@ class Sender:
                 "device %s: the broker refused an entity: %s", letter.device, letter.reason
             )
         await self._spool.settle([row.seq for row in done], dead)
+        # What follows another one is sent again after it.
+        heads = [row for row in rows if row.seq in again and self._window.leads(row)]
         self._window.settle(done)
         for row in done:
             self._attempts.pop(row.seq, None)
-        for row in rows:
-            if row.seq in again:
-                self._retry(row)
+        for row in heads:
+            self._retry(row)
 
     def _retry(self, row: Row) -> None:
         attempts = self._attempts[row.seq] = self._attempts.get(row.seq, 0) + 1
@@ -260,6 +286,10 @@ async def _gone(deletion: Awaitable[None]) -> None:
     except BrokerRefused as error:
         if error.status != _NOT_FOUND:
             raise
+
+
+def _repeat(items: Sequence[_Item]) -> bool:
+    return len({item.entity_id for item in items}) < len(items)
 
 
 def _answer(items: Sequence[_Item], errors: Mapping[str, Mapping[str, Any]]) -> _Answer:

@@ -1,13 +1,17 @@
 """Which spooled rows may be sent now: oldest first, but never two at once for one entity.
 
 A row is ready when it is the first of each of its entities. It stays the first while it is being
-sent and while it waits for another try, so that an entity's updates arrive in their order.
+sent and while it waits for another try, so that an entity's updates arrive in their order. Where
+the broker takes an entity several times in one request, the rows that follow the first may go with
+it, and wait behind it again when it does not arrive.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from itertools import islice, takewhile
+from operator import attrgetter
 
 from iot_agents.common.spool import Operation, Row
 
@@ -50,8 +54,12 @@ class Window:
             if not blockers:
                 self._push(row)
 
-    def take(self, limit: int) -> list[Row]:
-        """Return up to `limit` rows for one request: of one tenant and operation, oldest first."""
+    def take(self, limit: int, *, repeats: bool = False) -> list[Row]:
+        """Return up to `limit` rows for one request: of one tenant and operation.
+
+        Args:
+            repeats: let rows of one entity go together, in their order.
+        """
         taken: list[Row] = []
         while not taken and (lanes := [(heap[0], lane) for lane, heap in self._heaps() if heap]):
             heap = self._ready[min(lanes)[1]]
@@ -61,11 +69,17 @@ class Window:
                     self.settle((row,))
                 else:
                     taken.append(row)
+                    taken += self._followers(row, limit - len(taken)) if repeats else ()
         return taken
+
+    def leads(self, row: Row) -> bool:
+        """Tell whether no other row has to be settled before one."""
+        return not self._blockers[row.seq]
 
     def settle(self, rows: Iterable[Row]) -> None:
         """Let go of rows that were sent or given up; what they held back becomes ready."""
-        for row in rows:
+        # Backwards, so that a row's followers are gone before it makes the next one ready.
+        for row in sorted(rows, key=attrgetter("seq"), reverse=True):
             if self._rows.pop(row.seq, None) is None:
                 continue
             del self._blockers[row.seq]
@@ -75,12 +89,20 @@ class Window:
     def put_back(self, rows: Iterable[Row]) -> None:
         """Make rows that were taken ready again."""
         for row in rows:
-            if row.seq in self._rows:
+            if row.seq in self._rows and self.leads(row):
                 self._push(row)
 
     def expire(self, newest: int) -> None:
         """Never send rows up to a number again; they are not in the spool any more."""
         self._expired = max(self._expired, newest)
+
+    def _followers(self, row: Row, most: int) -> list[Row]:
+        if len(row.ids) > 1:
+            return []
+        queue = self._queues[row.tenant, row.ids[0]]
+        behind = (self._rows[seq] for seq in islice(queue, 1, 1 + most))
+        same = (row.ids, row.operation)
+        return list(takewhile(lambda other: (other.ids, other.operation) == same, behind))
 
     def _heaps(self) -> list[tuple[_Lane, list[int]]]:
         return list(self._ready.items())

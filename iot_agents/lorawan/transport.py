@@ -25,6 +25,7 @@ from aiohttp import web
 from iot_agents.common.commands.desk import Desk
 from iot_agents.common.commands.model import NetworkReport
 from iot_agents.common.counters import Counters
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.measure import NotDurable, Outcome, Ticket
 from iot_agents.common.mqtt_client import Accept
 from iot_agents.common.pipeline import Pipeline
@@ -88,7 +89,9 @@ class LorawanTransport:
         self._counters = counters
         self._clock = clock
 
-    async def accept(self, topic: str, payload: bytes) -> Ticket | None:
+    async def accept(
+        self, topic: str, payload: bytes, _delivery: Delivery | None = None
+    ) -> Ticket | None:
         """Take an MQTT message; None for those on other topics than ours."""
         for pattern, network in self._topics:
             if pattern.fullmatch(topic):
@@ -102,7 +105,12 @@ class LorawanTransport:
             yield server, network.filters, partial(self._take_published, network, server.name)
 
     async def _take_published(
-        self, network: Network, server: str, topic: str, payload: bytes
+        self,
+        network: Network,
+        server: str,
+        topic: str,
+        payload: bytes,
+        _delivery: Delivery | None = None,
     ) -> Ticket:
         event, device, base = network.of_topic(topic)
         way = Way(topic, Place(topic=base, server=server))

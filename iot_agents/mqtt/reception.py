@@ -19,6 +19,7 @@ import msgspec
 from iot_agents.common.commands.desk import Desk
 from iot_agents.common.commands.provisioned import find_command
 from iot_agents.common.counters import Counters
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.mapping.given import value_of
 from iot_agents.common.mapping.model import Source
 from iot_agents.common.measure import Measure, NotDurable, Outcome, Ticket
@@ -59,6 +60,7 @@ class Message:
         source: the topic or path it came by.
         resource: the path of its group; empty over MQTT.
         at: the time of all its measures, above what they say themselves.
+        delivery: how an MQTT server brought it.
     """
 
     apikey: str
@@ -70,6 +72,7 @@ class Message:
     attribute: str = ""
     resource: str = ""
     at: str = ""
+    delivery: Delivery | None = None
 
 
 class Reception:
@@ -265,9 +268,23 @@ def _read(message: Message, known: Known, received: datetime) -> list[Measure]:
     """
     language = language_in(message, known)
     sets = _sets(message, language, str(known.in_force.get("payloadType") or ""))
-    measures = [_measure(message, language, each, received) for each in sets]
-    measures.sort(key=lambda measure: measure.moment)
-    return measures
+    measures = _delivered([_measure(message, language, each, received) for each in sets], message)
+    return sorted(measures, key=lambda measure: measure.moment)
+
+
+def _delivered(measures: list[Measure], message: Message) -> list[Measure]:
+    """Return measures of which those without a time of their own tell how they came."""
+    came = message.delivery
+    if came is None or all(measure.key for measure in measures):
+        return measures
+    text = message.source.encode() + b"\0" + message.payload
+    digest = hashlib.blake2b(text, digest_size=16).digest()
+    return [
+        measure
+        if measure.key
+        else replace(measure, delivery=replace(came, part=part, digest=digest))
+        for part, measure in enumerate(measures)
+    ]
 
 
 def _sets(message: Message, language: Language, payload_type: str) -> Sequence[Measures]:

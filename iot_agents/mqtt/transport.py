@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from iot_agents.common.counters import Counters
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.measure import Outcome, Ticket
 from iot_agents.mqtt.reception import Message, Reception
 from iot_agents.mqtt.topics import Kind, read_topic
@@ -28,7 +29,7 @@ class MqttTransport:
         """The MQTT topic filters to listen to."""
         return self._reception.settings.topics
 
-    async def accept(self, topic: str, payload: bytes) -> Ticket | None:
+    async def accept(self, topic: str, payload: bytes, delivery: Delivery | None) -> Ticket | None:
         """Take an MQTT message; None for those on other topics than ours."""
         read = read_topic(topic, unprefixed=self._reception.settings.unprefixed)
         if read is None:
@@ -41,6 +42,7 @@ class MqttTransport:
             topic,
             language=read.language,
             attribute=read.attribute,
+            delivery=delivery,
         )
         if read.kind is Kind.CONFIGURATION:
             self._counters.received += 1

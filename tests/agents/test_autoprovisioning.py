@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iot_agents.common.device import Attribute, Device
-from iot_agents.common.provisioning_errors import DeviceNotFound, GroupNotFound
+from iot_agents.common.provisioning_errors import DeviceNotFound, GroupFull, GroupNotFound
 from iot_agents.common.recognition import ANY_RESOURCE, Caller
 from iot_agents.common.registry import Registry
 from iot_agents.common.registry_rows import AmbiguousDevice, Selection
@@ -272,3 +272,36 @@ async def test_what_a_group_says_to_its_agents_is_completed_by_the_device(tmp_pa
 
         assert known.internal("lorawan") == {"codec": "cbor", "port": 2, "dev_eui": "02ab"}
         assert known.internal("rigel") == {"a": 1}
+
+
+async def test_a_group_takes_in_no_more_devices_than_it_may_have(tmp_path: Path) -> None:
+    neighbour = ServiceGroup(
+        resource=JSON, apikey="near", service="city", subservice="/park", entity_type="Spot"
+    )
+    async with Registry.open(tmp_path / "registry.db", most=3) as registry:
+        await registry.add_groups([GROUP, neighbour])
+        await registry.add_devices(
+            [Device(device_id="own", service="city", service_path="/park", apikey="key")]
+        )
+        for name in ("d1", "d2"):
+            await registry.recognize(caller(name))
+
+        for name in ("d3", "d4"):
+            with pytest.raises(GroupFull, match="has 3 already"):
+                await registry.recognize(caller(name))
+
+        assert (await registry.recognize(caller("d1"))).device.device_id == "d1"
+        assert (await registry.recognize(caller("d3", apikey="near"))).device.device_id == "d3"
+        assert registry.turned_away == 2
+
+
+async def test_a_full_group_takes_in_again_once_devices_are_removed(tmp_path: Path) -> None:
+    async with Registry.open(tmp_path / "registry.db", most=1) as registry:
+        await registry.add_groups([GROUP])
+        first = await registry.recognize(caller("d1"))
+        with pytest.raises(GroupFull):
+            await registry.recognize(caller("d2"))
+
+        await registry.delete_devices([first.device])
+
+        assert (await registry.recognize(caller("d2"))).device.device_id == "d2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,26 @@ async def test_a_device_without_a_key_sends_with_the_default_one(tmp_path: Path)
         await street.agents.drained()
 
         assert [entity["id"] for entity in receiver.entities] == [SPOT]
+
+
+async def test_an_apikey_in_wrong_hands_fills_no_registry(tmp_path: Path) -> None:
+    async with (
+        ngsi_receiver() as receiver,
+        field(tmp_path, receiver.url, autoprovision_limit=2) as street,
+    ):
+        await street.north("POST", "/iot/groups", {"groups": [GROUP]}, status=201)
+        for number in range(4):
+            await street.publish(f"/json/parkkey/made-up-{number}/attrs", b'{"a":1}')
+        url = f"{street.agents.http_url}/iot/json?k=parkkey&i=another"
+        async with street.http.post(url, json={"a": 1}) as answer:
+            assert answer.status == 404
+            assert "autoprovision_limit" in (await answer.json())["message"]
+        await street.agents.drained()
+
+        assert (await street.north("GET", "/iot/devices"))["count"] == 2
+        assert (await street.north("GET", "/iot/waiting"))["count"] == 3
+        async with street.http.get(street.agents.url + "/metrics") as answer:
+            counted = re.search(r"turned_away_total (\d+)", await answer.text())
+        assert counted is not None
+        assert int(counted[1]) >= 3
+        assert {entity["id"][-1] for entity in receiver.entities} == {"0", "1"}

@@ -13,6 +13,7 @@ import aiomqtt
 import pytest
 
 from broker.core.backoff import Backoff
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.embedded_mqtt import embedded_broker
 from iot_agents.common.measure import Outcome, Ticket
 from iot_agents.common.mqtt_client import MqttOptions, MqttSource, NotPublished
@@ -38,7 +39,9 @@ class Disk:
         self.open.set()
         self._changed = asyncio.Event()
 
-    async def accept(self, topic: str, payload: bytes) -> Ticket | None:
+    async def accept(
+        self, topic: str, payload: bytes, _delivery: Delivery | None = None
+    ) -> Ticket | None:
         if topic.startswith(self.leaves):
             return None
         await self.open.wait()

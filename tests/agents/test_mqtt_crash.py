@@ -22,6 +22,7 @@ from tests.support.devices import SERVICE
 from tests.support.eventually import PATIENCE, eventually
 from tests.support.mosquitto import Mosquitto, free_port, mosquitto, needs_mosquitto
 from tests.support.ngsi_receiver import NgsiReceiver, ngsi_receiver
+from tests.support.relay import relaying
 from tests.support.serve import running_broker
 
 DEVICES = 10
@@ -134,6 +135,58 @@ async def test_restarts_of_all_parts_lose_and_double_nothing(tmp_path: Path) -> 
                 await all_arrived((before, after), part(0, 80))
 
                 assert all(in_order((before, after), device) for device in range(DEVICES))
+
+
+async def sent_all(agent: AgentProcess) -> bool:
+    """Tell whether it has a measure that came last, and nothing left to send."""
+    async with ClientSession() as http, http.get(agent.url + "/metrics") as answer:
+        text = await answer.text()
+    named = 'total{agent="mqtt"} 0.0'
+    return f"spooled_{named}" not in text and 'pending{agent="mqtt"} 0.0' in text
+
+
+@needs_mosquitto
+@pytest.mark.timeout(180)
+async def test_untimed_measures_that_come_again_after_a_kill_count_once(tmp_path: Path) -> None:
+    (tmp_path / "mosquitto").mkdir()
+    async with (
+        mosquitto(tmp_path / "mosquitto") as server,
+        relaying(server.url) as relay,
+        ngsi_receiver() as receiver,
+    ):
+        chosen = {
+            "broker_url": receiver.url,
+            "mqtt_url": relay.url.replace("http:", "mqtt:"),
+            "http_port": 0,
+        }
+        async with (
+            aiomqtt.Client("127.0.0.1", server.port) as device,
+            agent_process(tmp_path, role=MQTT, **chosen) as agent,
+        ):
+            group = {"apikey": "key", "resource": "/iot/json", "entity_type": "Meter"}
+            await north(agent, "/iot/groups", {"groups": [group]})
+            await eventually(agent.is_ready)
+            # All on disk, and the server does not hear of it.
+            relay.deaf = True
+            for _ in range(7):
+                await device.publish("/json/key/d0/attrs", b'[{"n":1},{"n":1}]', qos=1)
+            await receiver.received(14)
+            await eventually(lambda: sent_all(agent))
+            await agent.kill()
+            # The same again, which are new.
+            for _ in range(5):
+                await device.publish("/json/key/d0/attrs", b'[{"n":1},{"n":1}]', qos=1)
+
+        relay.deaf = False
+        for number in range(2):
+            async with agent_process(tmp_path, role=MQTT, **chosen) as agent:
+                await eventually(agent.is_ready)
+                await publish(server, [(1, number)])
+                await eventually(lambda: sent_all(agent))
+                assert ("urn:ngsi-ld:Meter:d1", number, time_of(number)) in arrived(receiver)
+                await agent.kill()
+
+    assert sum(entity["id"].endswith(":d0") for entity in receiver.entities) == 24
 
 
 class Gate:

@@ -340,3 +340,52 @@ async def test_what_a_killed_process_left_is_sent_by_the_next(tmp_path: Path) ->
         await settled(sender)
 
         assert values(receiver) == [("a", 1)]
+
+
+async def test_measures_of_one_entity_share_requests_where_the_broker_takes_that(
+    tmp_path: Path,
+) -> None:
+    async with ngsi_receiver() as receiver, agent(tmp_path, receiver.url, repeats=True) as sender:
+        receiver.hold = asyncio.Event()
+        await sender.put(entity("a", 0))
+        for number in range(1, 200):
+            await sender.put(entity("a", number))
+        receiver.hold.set()
+        await settled(sender)
+
+        assert values(receiver) == [("a", number) for number in range(200)]
+        assert len(receiver.upserts) == 2
+
+
+async def test_of_measures_that_share_a_request_only_those_at_fault_are_given_up_or_repeated(
+    tmp_path: Path,
+) -> None:
+    taken: list[tuple[str, float]] = []
+    failing = iter([True, True])
+
+    def respond(entities: Sequence[Any]) -> web.Response | None:
+        for each in entities:
+            number = each["value"]["value"]
+            status = 400 if number == 3 else 500 if number == 6 and next(failing, None) else 0
+            if status:
+                error = {"entityId": each["id"], "error": {"title": "no", "status": status}}
+                return web.json_response({"success": [], "errors": [error]}, status=207)
+            taken.append((each["id"][-1], number))
+        return None
+
+    async with ngsi_receiver() as receiver, agent(tmp_path, receiver.url, repeats=True) as sender:
+        receiver.respond = respond
+        receiver.hold = asyncio.Event()
+        for number in range(10):
+            await sender.put(entity("a", number))
+            await sender.put(entity("b", 100 + number))
+        receiver.hold.set()
+        await settled(sender)
+
+        letters = await sender.letters.newest()
+
+    assert [letter.reason for letter in letters] == ["no"]
+    for name, numbers in (("a", [0, 1, 2, 4, 5, 6, 7, 8, 9]), ("b", list(range(100, 110)))):
+        last = {value: at for at, (sent, value) in enumerate(taken) if sent == name}
+        assert list(last) == numbers
+        assert sorted(last, key=last.__getitem__) == numbers

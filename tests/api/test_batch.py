@@ -105,6 +105,21 @@ async def test_a_batch_of_simplified_fragments_is_merged_as_such(api: Api) -> No
     assert served.body["count"] == {"type": "VocabProperty", "vocab": "many"}
 
 
+@pytest.mark.parametrize(("before", "after"), [("/old", "/new"), (None, None)])
+async def test_an_update_by_upsert_treats_scopes_like_an_update_of_attributes(
+    api: Api, before: str | None, after: str | None
+) -> None:
+    await api.create(entity(1, temperature=1) | ({"scope": before} if before else {}))
+    fragment = entity(1, temperature=2, humidity=3) | {"scope": "/new"}
+
+    upserted = await api("POST", "/entityOperations/upsert?options=update", [fragment])
+    served = await api("GET", "/entities/urn:ngsi-ld:Sensor:1?options=keyValues")
+
+    assert upserted.status == 204
+    assert (served.body["temperature"], served.body["humidity"]) == (2, 3)
+    assert served.body.get("scope") == after
+
+
 async def test_an_entity_upserted_twice_in_a_batch_ends_as_the_last_says(api: Api) -> None:
     items = [entity(1, temperature=prop(number)) for number in (1, 2, 3)]
 

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from iot_agents.common.counters import Counters
 from iot_agents.common.database import FileInUse, NewerFile
 from iot_agents.common.dead_letters import DeadLetter, DeadLetters
+from iot_agents.common.deliveries import Delivery
 from iot_agents.common.spool import Entry, Limits, Operation, Spool, SpoolFull
 from tests.support.eventually import PATIENCE
 
@@ -252,3 +254,48 @@ async def test_a_file_of_a_newer_version_is_left_alone(bench: Bench) -> None:
     with pytest.raises(NewerFile):
         async with bench.spool():
             pass
+
+
+def delivered(number: int, packet_id: int, *, since: int | None = None, part: int = 0) -> Delivery:
+    return Delivery("agent", number, packet_id, since, number - 20, part=part, digest=b"same")
+
+
+@pytest.mark.parametrize(
+    ("again", "new"),
+    [
+        (delivered(31, 5, since=1), False),
+        (delivered(31, 5, since=5), False),
+        (delivered(31, 5), True),
+        (delivered(31, 5, since=6), True),
+        (delivered(31, 6, since=1), True),
+        (delivered(31, 5, since=1, part=1), True),
+        (replace(delivered(31, 5, since=1), digest=b"other"), True),
+        (replace(delivered(31, 5, since=1), session="other"), True),
+    ],
+    ids=["again", "oldest", "unmarked", "too old", "packet id", "part", "payload", "session"],
+)
+async def test_a_delivery_is_known_again_by_its_mark_and_its_place_in_the_session(
+    bench: Bench, again: Delivery, *, new: bool
+) -> None:
+    async with bench.spool() as spool:
+        await spool.put(entry(0, delivery=delivered(5, 5)))
+
+    async with bench.spool() as spool:
+        assert await spool.last_number("agent") == 5
+        assert await spool.put(entry(1, delivery=again)) is new
+        assert spool.pending == 1 + new
+
+
+async def test_a_delivery_that_comes_a_third_time_is_known_and_old_ones_are_forgotten(
+    bench: Bench,
+) -> None:
+    async with bench.spool() as spool:
+        await spool.put(entry(0, delivery=delivered(5, 5)))
+        assert not await spool.put(entry(0, delivery=delivered(15, 5, since=1)))
+        assert not await spool.put(entry(0, delivery=delivered(20, 5, since=10)))
+        for number in range(21, 61):
+            await spool.put(entry(number, delivery=delivered(number, number)))
+
+    with sqlite3.connect(bench.path) as connection:
+        (kept,) = connection.execute("SELECT count(*) FROM delivery").fetchone()
+    assert kept == 21

@@ -112,3 +112,52 @@ def test_every_row_is_sent_and_each_entity_in_order(rows: list[set[str]], random
     for entity in "abcde":
         sent = [row.seq for row in settled if entity in row.ids]
         assert sent == sorted(sent)
+
+
+def test_rows_of_one_entity_go_together_where_the_broker_takes_that() -> None:
+    window = Window()
+    window.add(
+        [row(1, "a"), row(2, "b"), row(3, "a"), row(4, "a", operation="delete"), row(5, "a")]
+    )
+
+    first = window.take(10, repeats=True)
+    nothing = window.take(10, repeats=True)
+    window.settle(first)
+    second = window.take(10, repeats=True)
+
+    assert (numbers(first), numbers(nothing), numbers(second)) == ([1, 3, 2], [], [4])
+
+
+@given(
+    st.lists(st.sets(st.sampled_from("abc"), min_size=1, max_size=2), max_size=40),
+    st.randoms(use_true_random=False),
+)
+def test_rows_that_go_together_keep_their_order_whatever_fails(
+    rows: list[set[str]], random: object
+) -> None:
+    window = Window()
+    window.add(row(seq, *sorted(entities)) for seq, entities in enumerate(rows, start=1))
+    settled: list[Row] = []
+    in_flight: list[list[Row]] = []
+
+    while len(window):
+        if taken := window.take(random.randint(1, 8), repeats=True):  # type: ignore[attr-defined]
+            in_flight.append(taken)
+        random.shuffle(in_flight)  # type: ignore[attr-defined]
+        request = in_flight.pop()
+        stuck: set[str] = set()
+        again = []
+        for each in request:
+            if stuck & set(each.ids) or random.random() < 0.3:  # type: ignore[attr-defined]
+                stuck |= set(each.ids)
+                again.append(each)
+        heads = [each for each in again if window.leads(each)]
+        done = [each for each in request if each not in again]
+        window.settle(done)
+        settled += done
+        window.put_back(heads)
+
+    assert sorted(numbers(settled)) == list(range(1, len(rows) + 1))
+    for entity in "abc":
+        sent = [row.seq for row in settled if entity in row.ids]
+        assert sent == sorted(sent)
