@@ -49,8 +49,14 @@ def explanation(error: BaseException) -> str | None:
     """
     inside = list(_leaves(error))
     if all(isinstance(leaf, _EXPLAINED) for leaf in inside):
-        return "\n".join(str(leaf) for leaf in inside)
+        return "\n".join(_words(leaf) for leaf in inside)
     return None
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -192,16 +192,16 @@ def _delivery(broker: Broker, entry: Entry, standing: Standing) -> dict[str, Any
         "circuit": "closed",
         **entry.delivery.members(),
     }
-    moments = {"throttledUntil": entry.not_before}
+    moments = {"throttledUntil": entry.not_before, "heldUntil": entry.held_until}
     if lane is not None:
         until = lane.breaker.open_until
         if until is not None:
             told["circuit"] = "open" if until > loop_now else "halfOpen"
         moments["circuitOpenUntil"] = until or 0.0
-        moments["heldUntil"] = lane.held_until
         attempt = lane.next_attempt(entry.tenant, entry.id, loop_now)
         if attempt is not None:
-            told["nextAttempt"] = _moment(max(attempt, entry.not_before) - loop_now, now)
+            attempt = max(attempt, entry.not_before, entry.held_until)
+            told["nextAttempt"] = _moment(attempt - loop_now, now)
     for name, moment in moments.items():
         if moment > loop_now:
             told[name] = _moment(moment - loop_now, now)

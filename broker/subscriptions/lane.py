@@ -117,7 +117,6 @@ class Lane:
 
     Attributes:
         workers: tasks that are sending.
-        held_until: when the endpoint may be called again, by its own word.
         is_wanted: whether notifications were left in the outbox because there was no room.
     """
 
@@ -126,7 +125,6 @@ class Lane:
         self.breaker = Breaker(policy)
         self.strands: dict[Key, Strand] = {}
         self.workers = 0
-        self.held_until = 0.0
         self.is_wanted = False
         self.timer: TimerHandle | None = None
         self._policy = policy
@@ -226,28 +224,25 @@ class Lane:
             return None
         parked = {ticket: at for at, ticket, _ in self._parked}
         first = min(parked.get(strand.ticket, now) for strand in waiting)
-        return max(first, self.held_until, self.breaker.open_until or 0.0)
+        return max(first, self.breaker.open_until or 0.0)
 
     def more_workers(self, now: float) -> int:
         """Return how many workers have something to do beside those there are."""
         self._wake_parked(now)
         limit = self.breaker.limit(now, self._policy.concurrency)
-        if self.held_until > now:
-            return 0
         return max(min(limit - self.workers, len(self._ready)), 0)
 
     def next_time(self) -> float | None:
         """Return when to look again, if nothing else happens."""
         if not self.strands:
             return None
-        blocked = max(self.held_until, self.breaker.open_until or 0.0)
         first = 0.0 if self._ready else self._parked[0][0] if self._parked else None
-        return None if first is None else max(first, blocked)
+        return None if first is None else max(first, self.breaker.open_until or 0.0)
 
     def _may_work(self, now: float) -> bool:
         # The worker that asks is one of those counted.
         limit = self.breaker.limit(now, self._policy.concurrency)
-        return self.held_until <= now and self.workers <= limit
+        return self.workers <= limit
 
     def _wake_parked(self, now: float) -> None:
         while self._parked and self._parked[0][0] <= now:

@@ -136,7 +136,7 @@ class Notifier:
         if self._run is None:
             return
         soonest = asyncio.get_running_loop().time() + entry.target.throttling
-        entry.not_before = min(entry.not_before, soonest)
+        entry.not_before, entry.held_until = min(entry.not_before, soonest), 0.0
         self._run.intake.moved(entry)
         self._run.wants_to_read.set()
 
@@ -223,8 +223,9 @@ class Notifier:
             self._give_up(run, lane, strand, f"the subscription is {status}")
             return
         now = asyncio.get_running_loop().time()
-        if entry.not_before > now:
-            lane.give_back(strand, at=entry.not_before)
+        not_before = max(entry.not_before, entry.held_until)
+        if not_before > now:
+            lane.give_back(strand, at=not_before)
             return
         parcel = strand.parcel()
         target = entry.target
@@ -268,7 +269,7 @@ class Notifier:
         if not failure.refused and lane.breaker.failed(now):
             _log.warning("%s is only probed from now on: %s", lane.name, failure.reason)
         if failure.retry_after is not None:
-            lane.held_until = now + min(failure.retry_after, policy.longest_hold)
+            entry.held_until = now + min(failure.retry_after, policy.longest_hold)
         if entry.target.cooldown:
             entry.not_before = max(entry.not_before, now + entry.target.cooldown)
         limit = policy.refusals if failure.refused else policy.attempts

@@ -109,6 +109,7 @@ class Entry:
         problem: why it is not matched, such as an @context that cannot be had; None if it is.
         durable: false while its creation is being written: it is not served yet.
         not_before: the moment of the event loop's clock before which nothing is sent (throttling).
+        held_until: the same by the receiver's word, in Retry-After.
         last_error: why the last attempt that failed did; not kept over a restart.
         lane: the endpoint at which its notifications wait.
         backlog: what waits in the outbox alone.
@@ -123,6 +124,7 @@ class Entry:
     problem: str | None = None
     durable: bool = True
     not_before: float = 0.0
+    held_until: float = 0.0
     last_error: str | None = None
     lane: str = ""
     backlog: Backlog = field(default_factory=Backlog)

@@ -241,6 +241,33 @@ async def test_p10_nobody_waits_for_a_dead_endpoint(tmp_path: Path) -> None:
         assert hole.accepted == []
 
 
+async def test_p10_nobody_waits_because_another_receiver_on_the_server_asks_for_it(
+    tmp_path: Path,
+) -> None:
+    async def respond(received: Received, request: web.Request) -> web.StreamResponse:
+        chosen = answering(429, Retry_After="3600") if received.path == "/busy" else accept
+        return await chosen(received, request)
+
+    async with receiver(respond) as there, delivering(tmp_path) as broker:
+        busy = await broker.subscribe(there.url("/busy"))
+        await broker.subscribe(there.url("/free"))
+        await broker.drive(0, 0)
+        await there.until(lambda: {one.path for one in there.all} == {"/busy", "/free"})
+        await eventually(lambda: busy.delivery.times_failed == 1)
+
+        await drive(broker)  # the first of these is there already
+        await there.has_accepted(len(EXPECTED))
+        asked = [one for one in there.all if one.path == "/busy"]
+
+        await broker.update(busy, {"notification": {"endpoint": {"uri": there.url("/free")}}})
+        await eventually(broker.is_settled)
+
+    assert len(asked) == 1
+    assert is_all_there(
+        (one.body for one in there.accepted if one.body["subscriptionId"] == busy.id), []
+    )
+
+
 async def test_p15_a_flood_is_answered_503_and_nothing_that_was_taken_is_lost(
     tmp_path: Path,
 ) -> None:

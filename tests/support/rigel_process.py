@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.eventually import PATIENCE
 from tests.support.mosquitto import free_port
 
 _COMMAND = Path(sys.executable).with_name("rigel")
-_SECONDS_TO_STOP = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class RigelProcess:
     async def stop(self) -> int:
         """End it with SIGTERM and return its exit status."""
         self._process.terminate()
-        return await self.ended(_SECONDS_TO_STOP)
+        return await self.ended(PATIENCE)
 
     @property
     def running(self) -> bool:

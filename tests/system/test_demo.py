@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.rigel_process import Ports, rigel
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
-SECONDS = 120
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+SECONDS = 240
 
 
 async def demo(directory: Path) -> tuple[int, str]:

@@ -28,12 +28,14 @@ class Shape:
         """Return everything that is wrong with the shape of a document."""
         if self._is_right(document):
             return []
-        return [
+        found = (
             problem
             for error in self._validator.iter_errors(document)
             for inner in _innermost(error)
             for problem in self._described(inner)
-        ]
+        )
+        # Each of several missing words is an error of its own that names them all.
+        return list({(problem.path, problem.reason): problem for problem in found}.values())
 
     def _is_right(self, document: Any) -> bool:
         """Tell quickly of most documents that nothing is wrong; what is wrong is found slowly."""

@@ -19,10 +19,14 @@ from rigel.ports import PortTaken
             ExceptionGroup("tasks", [NeverTrue("not ready"), OSError("disk full")]),
             "not ready\ndisk full",
         ),
+        (
+            FileNotFoundError(2, "No such file or directory", "bay.yaml"),
+            "bay.yaml: No such file or directory",
+        ),
         (KeyError("defect"), None),
         (ExceptionGroup("tasks", [NeverTrue("not ready"), KeyError("defect")]), None),
     ],
-    ids=["plain", "wrapped", "several", "defect", "defect beside it"],
+    ids=["plain", "wrapped", "several", "no file", "defect", "defect beside it"],
 )
 def test_what_is_said_of_an_error(error: Exception, said: str | None) -> None:
     assert explanation(error) == said

@@ -101,18 +101,6 @@ def test_a_roused_strand_is_taken_at_once_and_only_once() -> None:
     assert there.take(6.0) is None
 
 
-def test_an_endpoint_is_left_alone_for_as_long_as_it_asks() -> None:
-    there = lane()
-    there.add(row(1), merges=False)
-
-    there.held_until = 3.0
-
-    assert there.more_workers(2.9) == 0
-    assert there.take(2.9) is None
-    assert there.next_time() == 3.0
-    assert there.more_workers(3.0) == 1
-
-
 def test_no_more_workers_are_called_than_the_policy_allows() -> None:
     there = lane()
     for number in range(10):

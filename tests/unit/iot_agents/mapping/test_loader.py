@@ -330,3 +330,13 @@ def test_a_condition_that_fails_is_an_error_of_the_mapping(tmp_path: Path) -> No
         mapping.accepts(Source("mqtt"), {"n": 0})
 
     assert (failure.value.mapping, failure.value.field) == ("m", "when")
+
+
+def test_what_is_missing_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    path.write_text("{}")
+
+    with pytest.raises(InvalidMapping) as refused:
+        load_mapping(path)
+
+    assert str(refused.value).count("mapping and source and entities and examples") == 1
