@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from iot_agents.common.device import Device, internal_section
+from iot_agents.common.device import Device, document_of, for_lorawan, internal_section
 from iot_agents.common.provisioning_errors import DuplicateDeviceId, DuplicateGroup
 from iot_agents.common.service_group import ServiceGroup, in_force
 
@@ -146,11 +146,18 @@ def _group_of(
             (device.service, device.service_path, key, key),
         )
     )
+    if groups and not key and for_lorawan(document_of(device)):
+        groups = [group for group in groups if not _for_others(group)]
     same_type = [group for group in groups if group.entity_type == device.entity_type]
     if same_type:
         return same_type[0]
     # Without an apikey nothing else tells which of several groups is meant.
     return groups[0] if groups and (key or len(groups) == 1) else None
+
+
+def _for_others(group: ServiceGroup) -> bool:
+    """Tell whether a group is of devices that post to its path, and not of LoRaWAN devices."""
+    return group.resource.startswith("/") and not for_lorawan(document_of(group))
 
 
 def is_lent(connection: sqlite3.Connection, device: Device, apikey: str) -> bool:

@@ -227,6 +227,25 @@ async def test_a_group_tells_the_codec_of_its_devices(
     assert values(entity) == {"temperature": 25.5, "rssi": -57, "snr": 9.5, "gateways": 1}
 
 
+@pytest.mark.parametrize("resource", ["/iot/json", "/iot/d", "/meters"])
+async def test_a_group_of_devices_that_post_leaves_lorawan_devices_alone(
+    tmp_path: Path, resource: str
+) -> None:
+    group = {
+        "resource": resource,
+        "apikey": "key",
+        "entity_type": "ParkingSpot",
+        "attributes": [{"object_id": "o", "name": "occupied", "type": "Boolean"}],
+    }
+    async with city(tmp_path) as town:
+        await town.provision_group(group)
+        await town.provision(sensor(protocol="LoRaWAN"))
+        await town.publish(uplink())
+        entities = {entity["type"] for entity in await town.updates()}
+
+    assert entities == {"ParkingSpot", "Device"}
+
+
 async def test_the_radio_can_be_asked_for_beside_a_mapping_file(tmp_path: Path) -> None:
     asking = sensor(internal_attributes={"lorawan": {"radio": True}})
     async with city(tmp_path) as town:
