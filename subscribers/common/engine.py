@@ -47,7 +47,7 @@ class Engine(Protocol):
         """Begin: the present state was told; `now` is None if nothing was observed yet."""
 
     def forget(self, binding: str, entity_id: str, now: Instant) -> None:
-        """Take that an entity no longer exists."""
+        """Take that an entity no longer exists; nothing may be known of it here."""
 
     def known(self, binding: str) -> Iterable[str]:
         """Return the entities of which something is held."""

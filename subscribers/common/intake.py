@@ -195,6 +195,9 @@ class Intake:
 
     def _observe(self, engine: Engine, binding: str, observations: Sequence[Observation]) -> None:
         for observation in observations:
+            if observation.is_gone:
+                engine.forget(binding, observation.entity_id, self._clock.now())
+                continue
             believed = {}
             for name, reading in observation.readings.items():
                 if reading.observed_at is None:

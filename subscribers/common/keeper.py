@@ -249,6 +249,7 @@ class Keeper:
             "type": "Subscription",
             "description": binding.description,
             "entities": [{"type": binding.entity_type}],
+            "notificationTrigger": ["attributeCreated", "attributeUpdated", "entityDeleted"],
             "notification": {
                 "format": "normalized",
                 "endpoint": {

@@ -36,10 +36,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One entity as it was told, with those of its attributes that were asked for."""
+    """One entity as it was told, with those of its attributes that were asked for.
+
+    Attributes:
+        is_gone: it was deleted, and nothing else is told.
+    """
 
     entity_id: str
     readings: Mapping[str, Reading]
+    is_gone: bool = False
 
 
 def read_entity(document: object) -> Observation:
@@ -50,6 +55,8 @@ def read_entity(document: object) -> Observation:
     """
     if not isinstance(document, Mapping) or not is_uri(document.get("id")):
         raise BadRequestData("expected an entity with an id")
+    if "deletedAt" in document:
+        return Observation(document["id"], {}, is_gone=True)
     readings: dict[str, Reading] = {}
     for name, attribute in document.items():
         if name in _NO_ATTRIBUTES:

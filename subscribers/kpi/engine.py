@@ -122,8 +122,9 @@ class KpiEngine:
 
     def forget(self, binding: str, entity_id: str, now: Instant) -> None:
         observed = self._sources[binding]
-        self._tell(observed, observed.members.groups_of(entity_id), now)
-        observed.members.forget(entity_id, now)
+        if entity_id in observed.members.series:
+            self._tell(observed, observed.members.groups_of(entity_id), now)
+            observed.members.forget(entity_id, now)
 
     def known(self, binding: str) -> Iterable[str]:
         return self._sources[binding].members.present()

@@ -45,6 +45,7 @@ async def test_a_subscription_says_what_is_wanted_and_where(tmp_path: Path) -> N
             "Rule blocked-charging-point: Bay occupied while its charging point is not charging"
         ),
         "entities": [{"type": "ParkingSpot"}],
+        "notificationTrigger": ["attributeCreated", "attributeUpdated", "entityDeleted"],
         "watchedAttributes": ["status", "location"],
         "notification": {
             "attributes": ["status", "location"],

@@ -85,6 +85,27 @@ async def test_a_blocked_charging_point_becomes_an_alert_that_is_closed(tmp_path
     assert alert["validTo"]["value"]["@value"] == moment(10).replace("Z", ".000Z")
 
 
+async def test_an_alert_is_closed_when_its_bay_is_deleted(tmp_path: Path) -> None:
+    async with running_broker(tmp_path / "broker") as broker, Client.connect(broker.url) as client:
+        settings = Settings(broker_url=broker.url, port=0, data_dir=tmp_path, **QUICK)
+        async with serve(settings, {"rules"}) as running:
+            await ready(running)
+            await client.upsert([point("available", 8)])
+            await client.upsert([bay("occupied", 9)])
+            await client.upsert([bay("free", 10, BAY + "2")])
+
+            async def is_raised() -> bool:
+                return len(await alerts(client)) == 1
+
+            await eventually(is_raised)
+            await client.delete_entity(BAY)
+
+            async def is_closed() -> bool:
+                return "validTo" in (await alerts(client))[0]
+
+            await eventually(is_closed)
+
+
 def stays(random: Random) -> Iterator[tuple[float, float]]:
     """Yield arrivals and departures at a bay over two days, in hours."""
     hour = random.uniform(0.5, 4)

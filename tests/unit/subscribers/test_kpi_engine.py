@@ -231,6 +231,13 @@ def test_a_spot_that_is_gone_is_unknown_from_then_on(bench: EngineBench) -> None
     assert values(bench.advance(at(24)))["occupancy"] == 0.5
 
 
+def test_a_deleted_spot_that_nobody_told_of_is_no_member(bench: EngineBench) -> None:
+    bench.forget(BINDING, SPOT + "9", at(18))
+    bench.keep()
+
+    assert SPOT + "9" not in str(bench.connection.execute("SELECT * FROM members").fetchall())
+
+
 def test_a_state_may_be_a_number_or_a_boolean() -> None:
     flag = {**OCCUPANCY, "source": {**SOURCE, "states": ["false", "true"]}}
     flag["measure"] = {"shareOfTime": "true"}

@@ -39,6 +39,12 @@ def test_an_attribute_has_the_value_of_its_kind(attribute: Any, expected: Any) -
     assert value(attribute) == expected
 
 
+def test_an_entity_that_was_deleted_says_nothing_else() -> None:
+    told = read_entity({"id": ID, "type": "ParkingSpot", "deletedAt": AT, "a": {"value": 1}})
+
+    assert (told.entity_id, told.is_gone, told.readings) == (ID, True, {})
+
+
 def test_the_default_instance_speaks_for_an_attribute_with_several() -> None:
     instances = [{"value": 1, "datasetId": "urn:d:1"}, {"value": 2}]
 
