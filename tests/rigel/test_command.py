@@ -38,7 +38,7 @@ def test_a_data_directory_that_cannot_be_made_is_told_in_one_line(
     status = main(["broker", "--data-dir", "file/data"])
 
     assert status == 1
-    assert "Not a directory: 'file/data'" in capsys.readouterr().err
+    assert "file/data: Not a directory" in capsys.readouterr().err
 
 
 async def test_everything_starts_and_ends_in_order_when_told_to(tmp_path: Path) -> None:
