@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable
 from typing import Final
 
-_NEW_OBJECTS: Final = 50_000
+_NEW_OBJECTS: Final = 10_000
 """Net new containers before a collection; at Python's 700, one comes every dozen entities."""
 
 

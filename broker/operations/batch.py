@@ -140,7 +140,7 @@ async def delete_batch(broker: Broker, tenant: Tenant, ids: Sequence[Any]) -> Ba
         try:
             key = check_uri(entity_id, f"[{place}]")
         except BadRequestData as error:
-            result.errors.append((str(entity_id), error))
+            result.errors.append((str(entity_id), error.with_traceback(None)))
             continue
         changes.append((key, existing(key, deleting)))
     answers = await broker.entities.update_many(tenant, changes)
@@ -171,7 +171,7 @@ async def _run(
         try:
             fragment = expand(*content)
         except NgsiLdError as error:
-            result.errors.append((name, error))
+            result.errors.append((name, error.with_traceback(None)))
             continue
         key = Iri(fragment["id"])
         changes.append((key, change(key, fragment)))

@@ -117,7 +117,11 @@ class Writer:
             )
         future: asyncio.Future[R] = self._loop.create_future()
         self._queue.put(_Queued(job, future))
-        return await future
+        try:
+            return await future
+        finally:
+            # A refusal's traceback has this frame, which would keep the refusal and its request.
+            del future
 
     def _run(self) -> None:
         stopping = False
@@ -158,7 +162,7 @@ class Writer:
             try:
                 results.append(queued.job(cursor))
             except NgsiLdError as error:
-                results.append(error)
+                results.append(error.with_traceback(None))
         self._transaction.closing(cursor)
         cursor.execute("COMMIT")
         return results

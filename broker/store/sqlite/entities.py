@@ -92,7 +92,7 @@ class SqliteEntities:
                     )
                     answers.append(answer)
                 except NgsiLdError as error:
-                    answers.append(error)
+                    answers.append(error.with_traceback(None))
             return answers
 
         return await self._writer.write(job)

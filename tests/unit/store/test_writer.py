@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -69,6 +71,36 @@ async def test_jobs_that_wait_share_one_transaction(
     assert [task.result() for task in tasks] == list(range(10))
     assert recorder.fates == ["committed"]
     assert await readers.read(values) == list(range(10))
+
+
+class Document:
+    """What a request brought."""
+
+
+async def test_a_refused_job_holds_on_to_nothing_of_its_request(
+    opened: tuple[Writer, Readers, Recorder],
+) -> None:
+    writer, _, _ = opened
+    writer.start()
+
+    async def refused() -> weakref.ref[Document]:
+        document = Document()
+
+        def refuse(_: sqlite3.Cursor) -> None:
+            raise AlreadyExists(f"there is one beside {document!r}")
+
+        with pytest.raises(AlreadyExists):
+            await writer.write(refuse)
+        return weakref.ref(document)
+
+    gc.disable()
+    try:
+        left = [await refused() for _ in range(3)]
+        await writer.write(insert(1))  # the thread has let go of what came before
+
+        assert [each() for each in left] == [None] * 3
+    finally:
+        gc.enable()
 
 
 async def test_a_refused_job_leaves_the_others_of_its_transaction_alone(
